@@ -1,0 +1,137 @@
+"""One login to the token and what hangs on it: the PIN session, the holder session, the keyring, the handles.
+
+Login belongs to the application, not to a session (PKCS#11 2.40 section 2.6.8), and ends for every
+session when the one that gave the PIN is closed: that one lives as long as the connection. Unwrapped
+keys die with the session that made them: those are made in the holder. A connection is never mended;
+`keysvc.hsm.token` replaces it whole.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+import pkcs11
+from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass, Session, Token
+
+from keysvc.hsm import attributes, keyring
+from keysvc.hsm.handles import HandleCache
+from keysvc.hsm.keyring import Keyring, Purpose
+from keysvc.hsm.keys import BoundKey, WrappedKey
+from keysvc.hsm.module import Module
+from keysvc.model.errors import Misconfigured
+
+
+@dataclass(frozen=True, slots=True)
+class TokenConfig:
+    """Which token, and how much of it to use at once."""
+
+    module_path: str
+    label: str
+    pin: str = field(repr=False)
+    workers: int = 16
+    handle_cache: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Shared by all workers of one login. `holder_lock` guards the holder session."""
+
+    token: Token
+    login: Session
+    holder: Session
+    holder_lock: threading.Lock
+    keyring: Keyring
+    handles: HandleCache
+    known_answer_key: int | None
+
+    def open_worker(self) -> Session:
+        return self.token.open(attribute_mapper=attributes.Mapper())
+
+    def token_key(self, session: Session, purpose: Purpose, generation: int) -> BoundKey:
+        """Raises KeyError where the token has no such generation."""
+        return BoundKey(session, self.keyring.handles[purpose][generation])
+
+    def unwrap(self, key: WrappedKey) -> pkcs11.SecretKey:
+        """Into the holder session: sensitive, not extractable, fit for its one use."""
+        with self.holder_lock:
+            wrapping = self.token_key(self.holder, Purpose.WRAPPING, key.generation)
+            key_object: pkcs11.SecretKey = wrapping.unwrap_key(
+                ObjectClass.SECRET_KEY,
+                key.shape.key_type,
+                key.material,
+                mechanism=Mechanism.AES_KEY_WRAP_PAD,
+                capabilities=key.shape.capabilities,
+                template=attributes.SEALED_FROM_BIRTH,
+            )
+            return key_object
+
+
+class WrongPin(Misconfigured):
+    """The token refuses the PIN, or is locked: trying again would only lock it."""
+
+
+def log_in(module: Module, config: TokenConfig, *, writable: bool) -> tuple[Token, Session]:
+    """Gives the PIN, once. Raises WrongPin, or PKCS11Error for the rest."""
+    token = module.token(config.label)
+    try:
+        session = token.open(rw=writable, user_pin=config.pin, attribute_mapper=attributes.Mapper())
+    except (pkcs11.PinIncorrect, pkcs11.PinInvalid, pkcs11.PinLenRange):
+        raise WrongPin(
+            f"The PIN is not that of token '{config.label}': check KEYSVC_PIN_FILE (a token locks after a few tries)"
+        ) from None
+    except pkcs11.PinLocked:
+        raise WrongPin(f"The PIN of token '{config.label}' is locked: its security officer must reset it") from None
+    return token, session
+
+
+def connect(module: Module, config: TokenConfig) -> Connection:
+    """Logs in, checks the keyring and opens the holder. Raises Misconfigured or PKCS11Error."""
+    token, login = log_in(module, config, writable=False)
+    holder = token.open(attribute_mapper=attributes.Mapper())
+    connection = Connection(
+        token=token,
+        login=login,
+        holder=holder,
+        holder_lock=threading.Lock(),
+        keyring=keyring.load(login),
+        handles=HandleCache(config.handle_cache),
+        known_answer_key=holder.create_object(attributes.signing_key_object(_KNOWN_KEY)).handle,
+    )
+    _refuse_leaky_wrapping_keys(connection)
+    return connection
+
+
+_KNOWN_KEY = b"\x0b" * 20 + b"\0" * 12
+"""RFC 4231 section 4.2 (test case 1), padded to the length that tokens ask for."""
+
+
+def _refuse_leaky_wrapping_keys(connection: Connection) -> None:
+    """Whoever has the PIN and a blob could unwrap it readable, did CKA_UNWRAP_TEMPLATE not forbid it.
+
+    Tokens do not let that attribute be read back reliably, so it is tried: an unwrapping that asks for
+    a readable key must fail.
+    """
+    session = connection.login
+    probe = session.generate_key(
+        KeyType.GENERIC_SECRET, 256, mechanism=Mechanism.GENERIC_SECRET_KEY_GEN,
+        capabilities=attributes.NO_CAPABILITY, template=attributes.IN_TRANSIT_UNSEEN,
+    )  # fmt: skip
+    for generation in connection.keyring.handles[Purpose.WRAPPING]:
+        wrapping = connection.token_key(session, Purpose.WRAPPING, generation)
+        blob = wrapping.wrap_key(probe, mechanism=Mechanism.AES_KEY_WRAP_PAD)
+        try:
+            leaked = wrapping.unwrap_key(
+                ObjectClass.SECRET_KEY, KeyType.GENERIC_SECRET, blob, mechanism=Mechanism.AES_KEY_WRAP_PAD,
+                capabilities=attributes.NO_CAPABILITY, template=attributes.IN_TRANSIT_SHOWN,
+            )  # fmt: skip
+        except pkcs11.PKCS11Error:
+            continue
+        readable = bool(leaked[Attribute.EXTRACTABLE]) or not leaked[Attribute.SENSITIVE]
+        leaked.destroy()
+        if readable:
+            raise Misconfigured(
+                f"Token key keysvc-wrapping-{generation} is weaker than it must be: it lets a wrapped key be unwrapped"
+                " readable (no CKA_UNWRAP_TEMPLATE); it was not made by `keysvc init`, and is not used"
+            )
+    probe.destroy()

@@ -1,0 +1,190 @@
+"""What the token is asked to do, each as one function of a connection and a worker session.
+
+Every operation leaves nothing behind in the token, so any of them may be tried again after a reset.
+They raise pkcs11.PKCS11Error; `keysvc.hsm.token` decides what that means.
+"""
+
+from __future__ import annotations
+
+import hmac as constant_time
+
+import pkcs11
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from pkcs11 import GCMParams, Mechanism, ObjectClass, Session
+
+from keysvc.hsm import attributes
+from keysvc.hsm.connection import Connection
+from keysvc.hsm.keyring import Purpose
+from keysvc.hsm.keys import AES_KEY_BYTES, BoundKey, KeyShape, NewKey, WrappedKey, hmac_mechanism
+
+NONCE_BYTES = 12
+TAG_BITS = 128
+WRAPPED_AES_BYTES = AES_KEY_BYTES + 8
+"""RFC 5649 section 4.1 adds one block of 8 bytes. CKA_VALUE_LEN of an unwrapped key is not to be relied on."""
+_KNOWN_MESSAGE = b"Hi There"
+_KNOWN_ANSWER = bytes.fromhex("b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7")
+
+
+class Undecryptable(Exception):
+    """The ciphertext is not of this key, nonce and additional data."""
+
+
+class UnusableKey(Exception):
+    """The token holds the key but will not use it: it is too short, or of a wrong length."""
+
+
+def hmac(connection: Connection, session: Session, key: WrappedKey, message: bytes) -> bytes:
+    """The MAC by a merchant's key, unwrapped on first use."""
+    handle = connection.handles.borrow(key.ident, lambda: connection.unwrap(key))
+    try:
+        return _sign(session, handle.value, hmac_mechanism(key.shape), message)
+    finally:
+        connection.handles.give_back(handle)
+
+
+def keyed_digest(connection: Connection, session: Session, purpose: Purpose, generation: int, data: bytes) -> bytes:
+    """HMAC-SHA256 by one of the token's own keys; KeyError where there is no such generation."""
+    return _sign(session, connection.keyring.handles[purpose][generation], Mechanism.SHA256_HMAC, data)
+
+
+def random(_connection: Connection, session: Session, size: int) -> bytes:
+    """`size` bytes from the token's generator."""
+    return session.generate_random(size * 8)
+
+
+def encrypt(connection: Connection, session: Session, key: WrappedKey, plaintext: bytes, context: bytes) -> bytes:
+    """AES-256-GCM with a fresh nonce: nonce, ciphertext, tag."""
+    nonce = session.generate_random(NONCE_BYTES * 8)
+    handle = connection.handles.borrow(key.ident, lambda: connection.unwrap(key))
+    try:
+        return nonce + _gcm_encrypt(session, handle.value, nonce, plaintext, context)
+    finally:
+        connection.handles.give_back(handle)
+
+
+def decrypt(connection: Connection, session: Session, key: WrappedKey, sealed: bytes, context: bytes) -> bytes:
+    """Undoes `encrypt`; raises Undecryptable.
+
+    Tokens answer a wrong tag with different codes, some with CKR_GENERAL_ERROR, which could also mean
+    that the token is broken. Encrypting with the same key tells the two apart.
+    """
+    nonce, body = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
+    handle = connection.handles.borrow(key.ident, lambda: connection.unwrap(key))
+    try:
+        plaintext: bytes = BoundKey(session, handle.value).decrypt(
+            body, mechanism=Mechanism.AES_GCM, mechanism_param=GCMParams(nonce, context, TAG_BITS),
+            buffer_size=max(len(body), 1),
+        )  # fmt: skip
+        return plaintext
+    except pkcs11.PKCS11Error:
+        with_fresh_nonce = session.generate_random(NONCE_BYTES * 8)
+        _gcm_encrypt(session, handle.value, with_fresh_nonce, b"", b"")
+        raise Undecryptable from None
+    finally:
+        connection.handles.give_back(handle)
+
+
+def generate(connection: Connection, session: Session, shape: KeyShape, recipient: RSAPublicKey | None) -> NewKey:
+    """Makes a key in the token, wraps it, and takes its one copy out: sealed to `recipient`, or readable."""
+    template = attributes.IN_TRANSIT_SHOWN if recipient is None else attributes.IN_TRANSIT_UNSEEN
+    key = session.generate_key(
+        shape.key_type, shape.size * 8, mechanism=shape.generation_mechanism,
+        capabilities=attributes.NO_CAPABILITY, template=template,
+    )  # fmt: skip
+    try:
+        generation, material = _wrap(connection, session, key)
+        if recipient is None:
+            return NewKey(material, generation, plain=key[pkcs11.Attribute.VALUE])
+        return NewKey(material, generation, sealed=_seal(session, key, recipient))
+    finally:
+        key.destroy()
+
+
+def adopt(connection: Connection, session: Session, shape: KeyShape, value: bytes) -> NewKey:
+    """Wraps a key that the process holds the bytes of."""
+    key = session.create_object(attributes.secret_key_object(shape.key_type, shape.fit(value)))
+    try:
+        generation, material = _wrap(connection, session, key)
+        return NewKey(material, generation)
+    finally:
+        key.destroy()
+
+
+def adopt_sealed(connection: Connection, session: Session, shape: KeyShape, sealed: bytes) -> NewKey:
+    """Unwraps a key sealed under the import key, and wraps it under the wrapping key, inside the token.
+
+    Raises Undecryptable where it is not sealed under the import key, and UnusableKey where the token
+    would not work with it: inside the token a short key cannot be padded.
+    """
+    importing = connection.token_key(session, Purpose.IMPORT, connection.keyring.newest(Purpose.IMPORT))
+    try:
+        key = importing.unwrap_key(
+            ObjectClass.SECRET_KEY, shape.key_type, sealed, mechanism=Mechanism.RSA_PKCS_OAEP,
+            capabilities=shape.capabilities, template=attributes.IN_TRANSIT_UNSEEN,
+        )  # fmt: skip
+    except pkcs11.PKCS11Error:
+        self_test(connection, session)
+        raise Undecryptable from None
+    try:
+        _try_out(connection, session, shape, key)
+        generation, material = _wrap(connection, session, key)
+    finally:
+        key.destroy()
+    if shape.algorithm is None and len(material) != WRAPPED_AES_BYTES:
+        raise UnusableKey
+    return NewKey(material, generation)
+
+
+def self_test(connection: Connection, session: Session) -> None:
+    """The token is there, computes RFC 4231's first answer, and still holds our row key. Raises PKCS11Error."""
+    connection.token.slot.get_token()
+    answer = _sign(session, connection.known_answer_key, Mechanism.SHA256_HMAC, _KNOWN_MESSAGE)
+    if not constant_time.compare_digest(answer, _KNOWN_ANSWER):
+        raise pkcs11.DeviceError("the token computes a wrong HMAC")
+    keyed_digest(connection, session, Purpose.ROW, connection.keyring.newest(Purpose.ROW), _KNOWN_MESSAGE)
+
+
+def _try_out(connection: Connection, session: Session, shape: KeyShape, key: pkcs11.Object) -> None:
+    # Before it is wrapped: AES key wrap rounds the length up, and a token may then take what it refuses here.
+    try:
+        if shape.algorithm is None:
+            _gcm_encrypt(session, key.handle, session.generate_random(NONCE_BYTES * 8), b"", b"")
+        else:
+            _sign(session, key.handle, hmac_mechanism(shape), b"")
+    except pkcs11.PKCS11Error:
+        self_test(connection, session)
+        raise UnusableKey from None
+
+
+def _sign(session: Session, handle: int | None, mechanism: Mechanism, message: bytes) -> bytes:
+    # Signing and comparing costs what C_Verify does, and C_Verify need not compare in constant time.
+    mac: bytes = BoundKey(session, handle).sign(message, mechanism=mechanism, buffer_size=attributes.MAX_MAC_BYTES)
+    return mac
+
+
+def _gcm_encrypt(session: Session, handle: int | None, nonce: bytes, plaintext: bytes, context: bytes) -> bytes:
+    sealed: bytes = BoundKey(session, handle).encrypt(
+        plaintext, mechanism=Mechanism.AES_GCM, mechanism_param=GCMParams(nonce, context, TAG_BITS),
+        buffer_size=len(plaintext) + TAG_BITS // 8,
+    )  # fmt: skip
+    return sealed
+
+
+def _wrap(connection: Connection, session: Session, key: pkcs11.Object) -> tuple[int, bytes]:
+    generation = connection.keyring.newest(Purpose.WRAPPING)
+    wrapping = connection.token_key(session, Purpose.WRAPPING, generation)
+    return generation, wrapping.wrap_key(key, mechanism=Mechanism.AES_KEY_WRAP_PAD)
+
+
+def _seal(session: Session, key: pkcs11.Object, recipient: RSAPublicKey) -> bytes:
+    numbers = recipient.public_numbers()
+    public = session.create_object(attributes.recipient_key_object(_big_endian(numbers.n), _big_endian(numbers.e)))
+    try:
+        sealed: bytes = BoundKey(session, public.handle).wrap_key(key, mechanism=Mechanism.RSA_PKCS_OAEP)
+        return sealed
+    finally:
+        public.destroy()
+
+
+def _big_endian(number: int) -> bytes:
+    return number.to_bytes((number.bit_length() + 7) // 8, "big")

@@ -1,0 +1,78 @@
+"""Resource names, as on the wire: `merchants/{m}`, `merchants/{m}/credentials/{slot}`, `principals/{p}`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from keysvc.model.errors import InvalidField
+from keysvc.model.slots import Slot
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+ID_RULE = "1-64 of A-Z a-z 0-9 _ -"
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialName:
+    """One slot of one merchant."""
+
+    merchant_id: str
+    slot: Slot
+
+    def __str__(self) -> str:
+        return f"merchants/{self.merchant_id}/credentials/{self.slot.value}"
+
+
+def merchant_name(merchant_id: str) -> str:
+    return f"merchants/{merchant_id}"
+
+
+def principal_name(principal_id: str) -> str:
+    return f"principals/{principal_id}"
+
+
+def check_id(value: str, field: str) -> str:
+    """Returns `value`; raises InvalidField where it is no id."""
+    if not _ID.fullmatch(value):
+        raise InvalidField(field, f"must be {ID_RULE}")
+    return value
+
+
+def parse_merchant(name: str, field: str = "name") -> str:
+    """Returns the merchant id of `merchants/{merchant}`; raises InvalidField."""
+    return _parse_two(name, "merchants", field)
+
+
+def parse_principal(name: str, field: str) -> str:
+    """Returns the principal id of `principals/{principal}`; raises InvalidField."""
+    return _parse_two(name, "principals", field)
+
+
+def parse_credential(name: str, field: str = "name") -> CredentialName:
+    """Returns the parts of `merchants/{merchant}/credentials/{slot}`; raises InvalidField."""
+    parts = name.split("/")
+    if len(parts) != 4 or parts[0] != "merchants" or parts[2] != "credentials":
+        raise InvalidField(field, "must be merchants/{merchant}/credentials/{slot}")
+    if not _ID.fullmatch(parts[1]):
+        raise InvalidField(field, f"the merchant's id must be {ID_RULE}")
+    try:
+        slot = Slot(parts[3])
+    except ValueError:
+        known = ", ".join(slot.value for slot in Slot)
+        raise InvalidField(field, f"no such slot; the slots are {known}") from None
+    return CredentialName(parts[1], slot)
+
+
+def parse_merchant_or_credential(name: str, field: str = "name") -> tuple[str, Slot | None]:
+    """Returns (merchant id, slot), the slot None where `name` is a merchant; raises InvalidField."""
+    if name.count("/") == 1:
+        return parse_merchant(name, field), None
+    credential = parse_credential(name, field)
+    return credential.merchant_id, credential.slot
+
+
+def _parse_two(name: str, collection: str, field: str) -> str:
+    head, slash, resource_id = name.partition("/")
+    if head != collection or not slash or not _ID.fullmatch(resource_id):
+        raise InvalidField(field, f"must be {collection}/{{id}}, the id {ID_RULE}")
+    return resource_id

@@ -1,0 +1,181 @@
+"""What stands in SQL, as frozen values, and the bytes that a record's MAC covers.
+
+Every record that decides who or what is accepted ends in `mac` and `mac_generation`: a MAC by the
+token's row key over the record's type and all its other fields. `keysvc.service.integrity` makes
+and checks them. Times are aware and UTC.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from keysvc.model.slots import HmacAlgorithm, Kind, SecretFormat, Slot
+
+
+class SlotState(StrEnum):
+    """What a slot holds. A slot that was never filled has no record and is EMPTY."""
+
+    EMPTY = "EMPTY"
+    ACTIVE = "ACTIVE"
+    INACTIVE = "INACTIVE"
+
+
+class MerchantState(StrEnum):
+    """Whether a merchant's keys work."""
+
+    WAITING_ACTIVATION = "WAITING_ACTIVATION"
+    ACTIVE = "ACTIVE"
+    SUSPENDED = "SUSPENDED"
+    TERMINATED = "TERMINATED"
+
+
+class PrincipalKind(StrEnum):
+    """Who a caller is."""
+
+    ADMIN = "ADMIN"
+    PSP = "PSP"
+    ACQUIRER = "ACQUIRER"
+    MERCHANT = "MERCHANT"
+    SERVICE = "SERVICE"
+    AUDITOR = "AUDITOR"
+
+
+class PrincipalState(StrEnum):
+    """Whether a principal may call."""
+
+    ACTIVE = "ACTIVE"
+    DISABLED = "DISABLED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MerchantRecord:
+    """One merchant."""
+
+    merchant_id: str
+    display_name: str
+    psp: str | None
+    acquirer: str | None
+    state: MerchantState
+    create_time: datetime
+    update_time: datetime
+    revision: int
+    mac: bytes = b""
+    mac_generation: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotRecord:
+    """One slot that was filled at least once."""
+
+    merchant_id: str
+    slot: Slot
+    state: SlotState
+    version: int
+    hmac_algorithm: HmacAlgorithm | None
+    secret_format: SecretFormat
+    fingerprint: str
+    weak_key: bool
+    create_time: datetime
+    renew_time: datetime | None
+    revoke_time: datetime | None
+    revision: int
+    mac: bytes = b""
+    mac_generation: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecord:
+    """One key that verifies: a slot's current one, or a retiring one until `expire_time`.
+
+    `material` is the wrapped key, or a bearer secret's keyed digest; `generation` is that of the
+    token key that made it. The record is deleted when the key ends, and the material with it.
+    """
+
+    merchant_id: str
+    slot: Slot
+    version: int
+    kind: Kind
+    hmac_algorithm: HmacAlgorithm | None
+    material: bytes
+    generation: int
+    create_time: datetime
+    expire_time: datetime | None
+    mac: bytes = b""
+    mac_generation: int = 0
+
+    @property
+    def retiring(self) -> bool:
+        return self.expire_time is not None
+
+    def live(self, now: datetime) -> bool:
+        return self.expire_time is None or now < self.expire_time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrincipalRecord:
+    """One caller, with the keyed digest of its password."""
+
+    principal_id: str
+    kind: PrincipalKind
+    state: PrincipalState
+    password_digest: bytes
+    digest_generation: int
+    create_time: datetime
+    revision: int
+    mac: bytes = b""
+    mac_generation: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord:
+    """One change, or one refusal that matters. Written in the transaction of what it tells."""
+
+    time: datetime
+    principal: str
+    method: str
+    resource: str
+    version: int
+    outcome: str
+    reason: str
+    request_id: str
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """When a key last matched or signed."""
+
+    slot: Slot
+    version: int
+    last_used_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """All that SQL keeps of one merchant, read at one instant and not yet checked."""
+
+    merchant: MerchantRecord
+    slots: dict[Slot, SlotRecord]
+    keys: dict[Slot, list[KeyRecord]]
+    """By slot, newest first."""
+
+
+def meaning(record: Any) -> bytes:
+    """The bytes that a record's MAC covers: a JSON list of its type and all fields but the MAC.
+
+    A list of strings, numbers and nulls has one reading only, so no two records share their bytes.
+    """
+    values = [_plain(getattr(record, f.name)) for f in fields(record) if f.name != "mac"]
+    return json.dumps([type(record).__name__, *values], separators=(",", ":")).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+    if isinstance(value, bytes):
+        return value.hex()
+    return value

@@ -1,0 +1,113 @@
+"""One change: one transaction that holds the epoch's lock from its start.
+
+Changes so happen one after another, in the order of their epochs, and what a change reads is what it
+changes. Its audit event and its request_id are written with it or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from keysvc.model.records import (
+    AuditRecord,
+    Holdings,
+    KeyRecord,
+    MerchantRecord,
+    PrincipalRecord,
+    SlotRecord,
+)
+from keysvc.model.slots import Slot
+from keysvc.store import queries, tables
+from keysvc.store.queries import KEY, MERCHANT, PRINCIPAL, SLOT, USAGE
+from keysvc.store.rows import table_of, to_row
+
+REQUEST = table_of(tables.Request)
+AUDIT = table_of(tables.AuditEvent)
+EPOCH = table_of(tables.Epoch)
+
+
+class Change:
+    """What may be read and written in one change. Made by `Store.change`."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Takes the lock; blocks while another change holds it. (SQLite took it with BEGIN IMMEDIATE.)"""
+        self._connection = connection
+        connection.execute(select(EPOCH.c.value).with_for_update())
+
+    def merchant(self, merchant_id: str) -> MerchantRecord | None:
+        return queries.merchant(self._connection, merchant_id)
+
+    def holdings(self, merchant_id: str) -> Holdings | None:
+        return queries.holdings(self._connection, merchant_id)
+
+    def principal(self, principal_id: str) -> PrincipalRecord | None:
+        return queries.principal(self._connection, principal_id)
+
+    def add_merchant(self, record: MerchantRecord) -> None:
+        self._connection.execute(insert(MERCHANT).values(to_row(record)))
+
+    def put_merchant(self, record: MerchantRecord) -> None:
+        self._connection.execute(
+            update(MERCHANT).where(MERCHANT.c.merchant_id == record.merchant_id).values(to_row(record))
+        )
+
+    def add_slot(self, record: SlotRecord) -> None:
+        self._connection.execute(insert(SLOT).values(to_row(record)))
+
+    def put_slot(self, record: SlotRecord) -> None:
+        self._connection.execute(
+            update(SLOT)
+            .where(SLOT.c.merchant_id == record.merchant_id, SLOT.c.slot == record.slot)
+            .values(to_row(record))
+        )
+
+    def add_key(self, record: KeyRecord) -> None:
+        self._connection.execute(insert(KEY).values(to_row(record)))
+
+    def put_key(self, record: KeyRecord) -> None:
+        self._connection.execute(
+            update(KEY)
+            .where(KEY.c.merchant_id == record.merchant_id, KEY.c.slot == record.slot, KEY.c.version == record.version)
+            .values(to_row(record))
+        )
+
+    def delete_keys(self, merchant_id: str, slot: Slot, versions: Iterable[int]) -> None:
+        """Erases the keys' material and what was known of their use."""
+        for table in (KEY, USAGE):
+            self._connection.execute(
+                delete(table).where(
+                    table.c.merchant_id == merchant_id, table.c.slot == slot, table.c.version.in_(list(versions))
+                )
+            )
+
+    def add_principal(self, record: PrincipalRecord) -> None:
+        self._connection.execute(insert(PRINCIPAL).values(to_row(record)))
+
+    def put_principal(self, record: PrincipalRecord) -> None:
+        self._connection.execute(
+            update(PRINCIPAL).where(PRINCIPAL.c.principal_id == record.principal_id).values(to_row(record))
+        )
+
+    def done_request(self, principal: str, request_id: str) -> tuple[str, int] | None:
+        """(resource, version) of what the request_id did before, or None."""
+        row = self._connection.execute(
+            select(REQUEST.c.resource, REQUEST.c.version).where(
+                REQUEST.c.principal == principal, REQUEST.c.request_id == request_id
+            )
+        ).first()
+        return (row.resource, row.version) if row else None
+
+    def remember_request(self, principal: str, request_id: str, resource: str, version: int, time: datetime) -> None:
+        self._connection.execute(
+            insert(REQUEST).values(
+                principal=principal, request_id=request_id, resource=resource, version=version, time=time
+            )
+        )
+
+    def audit(self, record: AuditRecord) -> None:
+        """Appends an event. The lock makes the sequence free of gaps."""
+        last = self._connection.execute(select(func.coalesce(func.max(AUDIT.c.sequence), 0))).scalar_one()
+        self._connection.execute(insert(AUDIT).values(sequence=last + 1, **to_row(record)))

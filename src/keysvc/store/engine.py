@@ -1,0 +1,76 @@
+"""Connections to SQLite or PostgreSQL, set up so that a transaction means the same on both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from keysvc.model.errors import Integrity, Misconfigured, StoreUnavailable
+
+POOL_SIZE = 20
+_BUSY_MILLISECONDS = 5000
+_CONNECT_SECONDS = 2
+
+_SQLITE_PRAGMAS = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",  # a commit that returned survives a power cut
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA secure_delete = ON",  # what a revoked key leaves in the file is overwritten
+    f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}",
+)
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for `sqlite:///PATH` or `postgresql+psycopg://…`. Raises Misconfigured; does not connect yet."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise Misconfigured(
+            "KEYSVC_DATABASE_URL is no database URL: write sqlite:///PATH or postgresql://HOST/NAME"
+        ) from None
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername == "sqlite":
+        engine = create_engine(parsed, pool_size=POOL_SIZE, hide_parameters=True)
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_immediate)
+        return engine
+    if parsed.drivername == "postgresql+psycopg":
+        return create_engine(
+            parsed,
+            pool_size=POOL_SIZE,
+            hide_parameters=True,
+            connect_args={"connect_timeout": _CONNECT_SECONDS},
+        )
+    raise Misconfigured(f"KEYSVC_DATABASE_URL names {parsed.drivername}: keysvc runs on sqlite and postgresql")
+
+
+@contextmanager
+def errors_told_apart() -> Iterator[None]:
+    """Turns SQLAlchemy's errors into ours: contradicting rows, or a database out of reach."""
+    try:
+        yield
+    except IntegrityError:
+        raise Integrity("The stored rows contradict this change; nothing was changed") from None
+    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+        raise StoreUnavailable(f"The database does not answer ({type(error).__name__}): try again") from error
+
+
+def _set_up_sqlite(connection: Any, _record: object) -> None:
+    # The driver begins no transactions of its own; `_begin_immediate` does.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in _SQLITE_PRAGMAS:
+        cursor.execute(pragma)
+    cursor.close()
+
+
+def _begin_immediate(connection: Any) -> None:
+    """Takes the write lock at the start: two changes never find out midway that they collide."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,0 +1,1 @@
+"""Alembic's environment and versions. Run by `keysvc db upgrade`."""

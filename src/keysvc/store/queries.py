@@ -1,0 +1,67 @@
+"""The reads, as functions of a connection, so that a transaction and a single read ask the same way."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, RowMapping, select
+
+from keysvc.model.records import Holdings, KeyRecord, MerchantRecord, PrincipalRecord, SlotRecord, UsageRecord
+from keysvc.model.slots import Slot
+from keysvc.store import tables
+from keysvc.store.rows import table_of, to_record
+
+MERCHANT = table_of(tables.Merchant)
+SLOT = table_of(tables.Credential)
+KEY = table_of(tables.CredentialKey)
+PRINCIPAL = table_of(tables.Principal)
+USAGE = table_of(tables.CredentialUsage)
+
+_HOLDINGS = select(MERCHANT, SLOT, KEY).select_from(
+    MERCHANT.outerjoin(SLOT, SLOT.c.merchant_id == MERCHANT.c.merchant_id).outerjoin(
+        KEY, (KEY.c.merchant_id == SLOT.c.merchant_id) & (KEY.c.slot == SLOT.c.slot)
+    )
+)
+
+
+def merchant(connection: Connection, merchant_id: str) -> MerchantRecord | None:
+    row = connection.execute(select(MERCHANT).where(MERCHANT.c.merchant_id == merchant_id)).mappings().first()
+    return to_record(MerchantRecord, MERCHANT, row) if row else None
+
+
+def merchants(connection: Connection, after: str | None, limit: int) -> list[MerchantRecord]:
+    """In the order of their ids, from the one after `after`."""
+    query = select(MERCHANT).order_by(MERCHANT.c.merchant_id).limit(limit)
+    if after is not None:
+        query = query.where(MERCHANT.c.merchant_id > after)
+    return [to_record(MerchantRecord, MERCHANT, row) for row in connection.execute(query).mappings()]
+
+
+def holdings(connection: Connection, merchant_id: str) -> Holdings | None:
+    """A merchant with its slots and keys, in one statement and so of one instant, or None."""
+    query = _HOLDINGS.where(MERCHANT.c.merchant_id == merchant_id).order_by(KEY.c.version.desc())
+    rows = connection.execute(query).mappings().all()
+    if not rows:
+        return None
+    found = Holdings(to_record(MerchantRecord, MERCHANT, rows[0]), {}, {})
+    for row in rows:
+        _add(found, row)
+    return found
+
+
+def _add(found: Holdings, row: RowMapping) -> None:
+    if row[SLOT.c.slot] is None:
+        return
+    slot = Slot(row[SLOT.c.slot])
+    if slot not in found.slots:
+        found.slots[slot] = to_record(SlotRecord, SLOT, row)
+    if row[KEY.c.version] is not None:
+        found.keys.setdefault(slot, []).append(to_record(KeyRecord, KEY, row))
+
+
+def usage(connection: Connection, merchant_id: str) -> list[UsageRecord]:
+    rows = connection.execute(select(USAGE).where(USAGE.c.merchant_id == merchant_id)).mappings()
+    return [to_record(UsageRecord, USAGE, row) for row in rows]
+
+
+def principal(connection: Connection, principal_id: str) -> PrincipalRecord | None:
+    row = connection.execute(select(PRINCIPAL).where(PRINCIPAL.c.principal_id == principal_id)).mappings().first()
+    return to_record(PrincipalRecord, PRINCIPAL, row) if row else None

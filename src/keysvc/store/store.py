@@ -1,0 +1,116 @@
+"""The store's face: single reads, and changes.
+
+Thread-safe. Every method raises StoreUnavailable when the database does not answer, and Integrity
+where stored rows contradict what is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, delete, func, insert, select
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from keysvc.model.records import Holdings, MerchantRecord, PrincipalRecord, UsageRecord
+from keysvc.model.slots import Slot
+from keysvc.store import queries, tables
+from keysvc.store.changes import REQUEST, Change
+from keysvc.store.engine import errors_told_apart
+from keysvc.store.epoch import CHANGE, EpochReader
+from keysvc.store.queries import KEY, USAGE
+from keysvc.store.rows import table_of
+
+BINDING = table_of(tables.TokenBinding)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Store:
+    """A database at the newest schema."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.epoch = EpochReader(engine)
+
+    @contextmanager
+    def change(self) -> Iterator[Change]:
+        """One transaction: committed at the end, undone by any exception. Blocks while another runs."""
+        with errors_told_apart(), self._engine.begin() as connection:
+            yield Change(connection)
+
+    def merchant(self, merchant_id: str) -> MerchantRecord | None:
+        return self._read(queries.merchant, merchant_id)
+
+    def merchants(self, after: str | None, limit: int) -> list[MerchantRecord]:
+        return self._read(queries.merchants, after, limit)
+
+    def holdings(self, merchant_id: str) -> Holdings | None:
+        return self._read(queries.holdings, merchant_id)
+
+    def usage(self, merchant_id: str) -> list[UsageRecord]:
+        return self._read(queries.usage, merchant_id)
+
+    def principal(self, principal_id: str) -> PrincipalRecord | None:
+        return self._read(queries.principal, principal_id)
+
+    def write_usage(self, used: dict[tuple[str, Slot, int], datetime]) -> None:
+        """Moves last uses forward; never back."""
+        if not used:
+            return
+        rows = [
+            {"merchant_id": merchant_id, "slot": slot, "version": version, "last_used_time": time}
+            for (merchant_id, slot, version), time in used.items()
+        ]
+        dialect_insert = sqlite_insert if self._engine.dialect.name == "sqlite" else postgresql_insert
+        statement = dialect_insert(USAGE)
+        newer = statement.excluded.last_used_time
+        with errors_told_apart(), self._engine.begin() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["merchant_id", "slot", "version"],
+                    set_={"last_used_time": newer},
+                    where=USAGE.c.last_used_time < newer,
+                ),
+                rows,
+            )
+
+    def expired_keys(self, now: datetime) -> list[tuple[str, Slot, int]]:
+        """(merchant id, slot, version) of the keys whose overlap has ended."""
+        query = select(KEY.c.merchant_id, KEY.c.slot, KEY.c.version).where(KEY.c.expire_time <= now)
+        with self._connected() as connection:
+            return [(row.merchant_id, Slot(row.slot), row.version) for row in connection.execute(query)]
+
+    def forget_before(self, requests_before: datetime, changes_kept: int) -> None:
+        """Deletes old request_ids, and all but the newest entries of the log of changes."""
+        newest = select(func.coalesce(func.max(CHANGE.c.epoch), 0)).scalar_subquery()
+        with errors_told_apart(), self._engine.begin() as connection:
+            connection.execute(delete(REQUEST).where(REQUEST.c.time < requests_before))
+            connection.execute(delete(CHANGE).where(CHANGE.c.epoch <= newest - changes_kept))
+
+    def bindings(self) -> dict[tuple[str, int], bytes]:
+        """Check values of the token keys that this database was written with, by (purpose, generation)."""
+        with self._connected() as connection:
+            return {(row.purpose, row.generation): row.check_value for row in connection.execute(select(BINDING))}
+
+    def bind(self, purpose: str, generation: int, check_value: bytes) -> None:
+        with errors_told_apart(), self._engine.begin() as connection:
+            connection.execute(insert(BINDING).values(purpose=purpose, generation=generation, check_value=check_value))
+
+    def close(self) -> None:
+        self.epoch.close()
+        self._engine.dispose()
+
+    def _read(self, query: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._connected() as connection:
+            return query(connection, *args, **kwargs)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        # Single statements see one instant by themselves, and need no transaction.
+        with errors_told_apart(), self._engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")

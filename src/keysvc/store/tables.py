@@ -1,0 +1,214 @@
+"""The tables, and the slot rules that the database itself holds against any second writer.
+
+- A merchant has at most one row per slot, and a slot at most one current key (`ux_credential_key_current`).
+- A key fits its slot's kind, and has an HMAC algorithm exactly when it is an HMAC key.
+- A revoked slot has no key: a key refers to its slot by (merchant, slot, ACTIVE).
+- Every change of a merchant, slot, key or principal counts the epoch and is noted in `change`, by
+  triggers (see the migrations).
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlmodel import Field, SQLModel
+
+from keysvc.model.records import MerchantState, PrincipalKind, PrincipalState, SlotState
+from keysvc.model.slots import RULES, HmacAlgorithm, Kind, SecretFormat, Slot
+from keysvc.store.columns import UtcDateTime
+
+
+def _one_of(column: str, values: type[StrEnum], *without: StrEnum) -> str:
+    listed = ", ".join(f"'{value}'" for value in values if value not in without)
+    return f"{column} IN ({listed})"
+
+
+def _kind_fits_slot() -> str:
+    return " OR ".join(f"(slot = '{slot}' AND kind = '{rule.kind}')" for slot, rule in RULES.items())
+
+
+class Merchant(SQLModel, table=True):
+    """model.records.MerchantRecord"""
+
+    __tablename__ = "merchant"
+    __table_args__ = (
+        CheckConstraint(_one_of("state", MerchantState), name="ck_merchant_state"),
+        CheckConstraint("revision >= 1", name="ck_merchant_revision"),
+    )
+
+    merchant_id: str = Field(primary_key=True, max_length=64)
+    display_name: str
+    psp: str | None = Field(default=None, max_length=64)
+    acquirer: str | None = Field(default=None, max_length=64)
+    state: str
+    create_time: datetime = Field(sa_type=UtcDateTime)
+    update_time: datetime = Field(sa_type=UtcDateTime)
+    revision: int
+    mac: bytes
+    mac_generation: int
+
+
+class Credential(SQLModel, table=True):
+    """model.records.SlotRecord"""
+
+    __tablename__ = "credential"
+    __table_args__ = (
+        ForeignKeyConstraint(["merchant_id"], ["merchant.merchant_id"], name="fk_credential_merchant"),
+        UniqueConstraint("merchant_id", "slot", "state", name="ux_credential_state"),
+        CheckConstraint(_one_of("slot", Slot), name="ck_credential_slot"),
+        CheckConstraint(_one_of("state", SlotState, SlotState.EMPTY), name="ck_credential_state"),
+        CheckConstraint("(state = 'INACTIVE') = (revoke_time IS NOT NULL)", name="ck_credential_revoke_time"),
+        CheckConstraint(_one_of("secret_format", SecretFormat), name="ck_credential_secret_format"),
+        CheckConstraint("version >= 1 AND revision >= version", name="ck_credential_version"),
+    )
+
+    merchant_id: str = Field(primary_key=True, max_length=64)
+    slot: str = Field(primary_key=True)
+    state: str
+    version: int
+    hmac_algorithm: str | None = None
+    secret_format: str
+    fingerprint: str
+    weak_key: bool
+    create_time: datetime = Field(sa_type=UtcDateTime)
+    renew_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    revoke_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    revision: int
+    mac: bytes
+    mac_generation: int
+
+
+class CredentialKey(SQLModel, table=True):
+    """model.records.KeyRecord"""
+
+    __tablename__ = "credential_key"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["merchant_id", "slot", "slot_state"],
+            ["credential.merchant_id", "credential.slot", "credential.state"],
+            name="fk_credential_key_active_slot",
+        ),
+        Index(
+            "ux_credential_key_current",
+            "merchant_id",
+            "slot",
+            unique=True,
+            sqlite_where=text("expire_time IS NULL"),
+            postgresql_where=text("expire_time IS NULL"),
+        ),
+        Index("ix_credential_key_expire_time", "expire_time"),
+        CheckConstraint("slot_state = 'ACTIVE'", name="ck_credential_key_slot_state"),
+        CheckConstraint(_kind_fits_slot(), name="ck_credential_key_kind"),
+        CheckConstraint(
+            f"hmac_algorithm IS NULL OR {_one_of('hmac_algorithm', HmacAlgorithm)}", name="ck_credential_key_algorithm"
+        ),
+        CheckConstraint(
+            f"(kind = '{Kind.HMAC_KEY}') = (hmac_algorithm IS NOT NULL)", name="ck_credential_key_algorithm_kind"
+        ),
+        CheckConstraint("version >= 1", name="ck_credential_key_version"),
+        CheckConstraint("length(material) >= 16", name="ck_credential_key_material"),
+    )
+
+    merchant_id: str = Field(primary_key=True, max_length=64)
+    slot: str = Field(primary_key=True)
+    version: int = Field(primary_key=True)
+    slot_state: str = SlotState.ACTIVE
+    kind: str
+    hmac_algorithm: str | None = None
+    material: bytes
+    generation: int
+    create_time: datetime = Field(sa_type=UtcDateTime)
+    expire_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    mac: bytes
+    mac_generation: int
+
+
+class Principal(SQLModel, table=True):
+    """model.records.PrincipalRecord"""
+
+    __tablename__ = "principal"
+    __table_args__ = (
+        CheckConstraint(_one_of("kind", PrincipalKind), name="ck_principal_kind"),
+        CheckConstraint(_one_of("state", PrincipalState), name="ck_principal_state"),
+    )
+
+    principal_id: str = Field(primary_key=True, max_length=64)
+    kind: str
+    state: str
+    password_digest: bytes
+    digest_generation: int
+    create_time: datetime = Field(sa_type=UtcDateTime)
+    revision: int
+    mac: bytes
+    mac_generation: int
+
+
+class CredentialUsage(SQLModel, table=True):
+    """When a key was last used. Written in batches; decides nothing but refusals on the safe side."""
+
+    __tablename__ = "credential_usage"
+
+    merchant_id: str = Field(primary_key=True, max_length=64)
+    slot: str = Field(primary_key=True)
+    version: int = Field(primary_key=True)
+    last_used_time: datetime = Field(sa_type=UtcDateTime)
+
+
+class Request(SQLModel, table=True):
+    """A request_id that was carried out, so that it is not carried out twice."""
+
+    __tablename__ = "request"
+
+    principal: str = Field(primary_key=True, max_length=64)
+    request_id: str = Field(primary_key=True, max_length=64)
+    resource: str
+    version: int
+    time: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
+class AuditEvent(SQLModel, table=True):
+    """model.records.AuditRecord, in the order of the transactions."""
+
+    __tablename__ = "audit_event"
+
+    sequence: int = Field(primary_key=True, sa_type=BigInteger)
+    time: datetime = Field(sa_type=UtcDateTime)
+    principal: str
+    method: str
+    resource: str = Field(index=True)
+    version: int
+    outcome: str
+    reason: str
+    request_id: str
+    peer: str
+
+
+class Epoch(SQLModel, table=True):
+    """One row: how often anything changed that an answer may depend on."""
+
+    __tablename__ = "epoch"
+    __table_args__ = (CheckConstraint("id = 1", name="ck_epoch_one_row"),)
+
+    id: int = Field(primary_key=True)
+    value: int = Field(sa_type=BigInteger)
+
+
+class Change(SQLModel, table=True):
+    """What changed at each epoch: `merchants/{m}` or `principals/{p}`."""
+
+    __tablename__ = "change"
+
+    epoch: int = Field(primary_key=True, sa_type=BigInteger)
+    subject: str
+
+
+class TokenBinding(SQLModel, table=True):
+    """Which token keys this database was written with: a MAC of a fixed text by each."""
+
+    __tablename__ = "token_binding"
+
+    purpose: str = Field(primary_key=True)
+    generation: int = Field(primary_key=True)
+    check_value: bytes
