@@ -8,6 +8,7 @@ keys die with the session that made them: those are made in the holder. A connec
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass, field
 
@@ -47,6 +48,12 @@ class Connection:
 
     def open_worker(self) -> Session:
         return self.token.open(attribute_mapper=attributes.Mapper())
+
+    def close(self) -> None:
+        """Logs out. No other thread may be in the module."""
+        with contextlib.suppress(pkcs11.PKCS11Error):
+            self.holder.close()
+            self.login.close()
 
     def token_key(self, session: Session, purpose: Purpose, generation: int) -> BoundKey:
         """Raises KeyError where the token has no such generation."""

@@ -7,6 +7,7 @@ They raise pkcs11.PKCS11Error; `keysvc.hsm.token` decides what that means.
 from __future__ import annotations
 
 import hmac as constant_time
+from collections.abc import Hashable
 
 import pkcs11
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -133,6 +134,11 @@ def adopt_sealed(connection: Connection, session: Session, shape: KeyShape, seal
     if shape.algorithm is None and len(material) != WRAPPED_AES_BYTES:
         raise UnusableKey
     return NewKey(material, generation)
+
+
+def forget(connection: Connection, _session: Session, idents: list[Hashable]) -> None:
+    """Destroys the handles of keys that ended."""
+    connection.handles.forget(idents)
 
 
 def self_test(connection: Connection, session: Session) -> None:

@@ -7,6 +7,7 @@ token is out of reach calls fail at once; `heal`, called by the health monitor, 
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Hashable, Iterable
@@ -88,8 +89,11 @@ class Token:
         return self._call(operations.adopt_sealed, shape, sealed)
 
     def forget(self, idents: Iterable[Hashable]) -> None:
-        """Destroys the handles of keys that ended."""
-        self._connection.handles.forget(idents)
+        """Destroys the handles of keys that ended. What a token out of reach held ends with its sessions."""
+        ended = list(idents)
+        if ended:
+            with contextlib.suppress(HsmUnavailable):
+                self._call(operations.forget, ended)
 
     def import_public_key(self) -> RSAPublicKey:
         """The public half of the newest import key. Does not ask the token."""
@@ -106,6 +110,14 @@ class Token:
         except HsmUnavailable as error:
             return error.message
         return self._trouble
+
+    def close(self) -> None:
+        """Waits for the calls in the module, then logs out. Calls fail from now on."""
+        with self._reset_lock:
+            self._fail("The token was closed")
+            for session in self._drain():
+                session.close()
+            self._connection.close()
 
     def _test(self) -> None:
         try:
@@ -207,14 +219,16 @@ class Token:
                 return
         raise HsmUnavailable(self._trouble or "")
 
-    def _drain(self) -> None:
+    def _drain(self) -> list[Session]:
         """Takes every worker session; a call that is in the module gives its own back when it is done."""
+        taken = []
         while self._circulating:
             try:
-                self._idle.get(timeout=DRAIN_SECONDS)
+                taken.append(self._idle.get(timeout=DRAIN_SECONDS))
             except queue.Empty:
                 raise HsmUnavailable("The token holds a call that does not end: no reset while it lasts") from None
             self._circulating -= 1
+        return taken
 
 
 def _code(error: pkcs11.PKCS11Error) -> str:

@@ -18,6 +18,7 @@ from keysvc.model.records import (
     MerchantRecord,
     PrincipalRecord,
     SlotRecord,
+    UsageRecord,
 )
 from keysvc.model.slots import Slot
 from keysvc.store import queries, tables
@@ -42,6 +43,9 @@ class Change:
 
     def holdings(self, merchant_id: str) -> Holdings | None:
         return queries.holdings(self._connection, merchant_id)
+
+    def usage(self, merchant_id: str) -> list[UsageRecord]:
+        return queries.usage(self._connection, merchant_id)
 
     def principal(self, principal_id: str) -> PrincipalRecord | None:
         return queries.principal(self._connection, principal_id)

@@ -97,9 +97,14 @@ class Store:
         with self._connected() as connection:
             return {(row.purpose, row.generation): row.check_value for row in connection.execute(select(BINDING))}
 
-    def bind(self, purpose: str, generation: int, check_value: bytes) -> None:
+    def bind(self, check_values: dict[tuple[str, int], bytes]) -> None:
+        """Notes them, by (purpose, generation), all or none."""
+        rows = [
+            {"purpose": purpose, "generation": generation, "check_value": check_value}
+            for (purpose, generation), check_value in check_values.items()
+        ]
         with errors_told_apart(), self._engine.begin() as connection:
-            connection.execute(insert(BINDING).values(purpose=purpose, generation=generation, check_value=check_value))
+            connection.execute(insert(BINDING), rows)
 
     def close(self) -> None:
         self.epoch.close()

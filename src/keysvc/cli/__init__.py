@@ -1,0 +1,1 @@
+"""The commands, the settings, and the wiring of all parts in plain sight."""

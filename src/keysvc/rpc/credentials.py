@@ -1,0 +1,149 @@
+"""CredentialService on the wire: parse, one service call, convert."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from keysvc.model import paging
+from keysvc.model.errors import InvalidField
+from keysvc.model.names import CredentialName, parse_credential, parse_merchant, parse_merchant_or_credential
+from keysvc.rpc import convert
+from keysvc.rpc.convert import MAX_ADDITIONAL_DATA, MAX_MESSAGE, sized
+from keysvc.service import recipients
+from keysvc.service.calls import Caller
+from keysvc.service.envelope import OVERHEAD_BYTES
+from keysvc.service.lifecycle import Lifecycle, Request
+from keysvc.service.material import ImportKey
+from keysvc.service.verification import Verdict, Verification
+from keysvc.service.viewing import Viewing
+from keysvc.v1 import credential_service_pb2 as pb
+from keysvc.v1.credential_pb2 import Credential
+
+V = TypeVar("V", pb.VerifyHmacResponse, pb.VerifyApiKeyResponse)
+
+_DEFAULT_PAGE = 50
+_MAX_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialServicer:
+    """The rpcs of CredentialService. Each is given the Caller that the gate let through."""
+
+    lifecycle: Lifecycle
+    verification: Verification
+    viewing: Viewing
+    import_key: ImportKey
+
+    def CreateCredential(self, request: pb.CreateCredentialRequest, caller: Caller) -> pb.CreateCredentialResponse:
+        name = parse_credential(request.name)
+        record, fresh = self.lifecycle.create(
+            Request(caller, name, request.request_id),
+            convert.algorithm_of(request.hmac_algorithm),
+            convert.format_of(request.secret_format),
+            recipients.parse_recipient(sized(request.recipient_public_key, "recipient_public_key")),
+        )
+        return pb.CreateCredentialResponse(credential=convert.credential(name, record), secret=convert.secret(fresh))
+
+    def RenewCredential(self, request: pb.RenewCredentialRequest, caller: Caller) -> pb.RenewCredentialResponse:
+        name = parse_credential(request.name)
+        _, fresh = self.lifecycle.renew(
+            Request(caller, name, request.request_id, request.etag),
+            convert.timedelta_of(request.previous_ttl, "previous_ttl"),
+            convert.format_of(request.secret_format),
+            recipients.parse_recipient(sized(request.recipient_public_key, "recipient_public_key")),
+        )
+        return pb.RenewCredentialResponse(credential=self._viewed(name), secret=convert.secret(fresh))
+
+    def RevokeCredential(self, request: pb.RevokeCredentialRequest, caller: Caller) -> pb.RevokeCredentialResponse:
+        name = parse_credential(request.name)
+        record = self.lifecycle.revoke(
+            Request(caller, name, request.request_id, request.etag),
+            convert.timedelta_of(request.unused_for, "unused_for"),
+            validate_only=request.validate_only,
+        )
+        return pb.RevokeCredentialResponse(credential=convert.credential(name, record))
+
+    def ImportCredential(self, request: pb.ImportCredentialRequest, caller: Caller) -> pb.ImportCredentialResponse:
+        name = parse_credential(request.name)
+        payload = request.WhichOneof("payload")
+        if payload is None:
+            raise InvalidField("secret", "or sealed_secret must be set")
+        record = self.lifecycle.adopt(
+            Request(caller, name, request.request_id),
+            convert.algorithm_of(request.hmac_algorithm),
+            convert.format_of(request.secret_format),
+            sized(request.secret, "secret") if payload == "secret" else sized(request.sealed_secret, "sealed_secret"),
+            allow_weak=request.allow_weak_key,
+        )
+        return pb.ImportCredentialResponse(credential=convert.credential(name, record))
+
+    def GetImportKey(self, _request: pb.GetImportKeyRequest, _caller: Caller) -> pb.GetImportKeyResponse:
+        return pb.GetImportKeyResponse(public_key=self.import_key.pem(), mechanism=recipients.MECHANISM)
+
+    def GetCredential(self, request: pb.GetCredentialRequest, _caller: Caller) -> Credential:
+        return self._viewed(parse_credential(request.name))
+
+    def ListCredentials(self, request: pb.ListCredentialsRequest, _caller: Caller) -> pb.ListCredentialsResponse:
+        merchant_id = parse_merchant(request.parent, "parent")
+        size = paging.page_size(request.page_size, _DEFAULT_PAGE, _MAX_PAGE)
+        after = paging.decode_page_token(request.parent, sized(request.page_token, "page_token"))
+        views = self.viewing.list(merchant_id, after, size + 1)
+        page = views[:size]
+        return pb.ListCredentialsResponse(
+            credentials=[convert.viewed_credential(view) for view in page],
+            next_page_token=paging.encode_page_token(request.parent, page[-1].name.slot) if len(views) > size else "",
+        )
+
+    def GenerateHmac(self, request: pb.GenerateHmacRequest, _caller: Caller) -> pb.GenerateHmacResponse:
+        merchant_id, slot = parse_merchant_or_credential(request.name)
+        mac, key = self.verification.generate_hmac(merchant_id, slot, sized(request.message, "message", MAX_MESSAGE))
+        return pb.GenerateHmacResponse(mac=mac, credential=key.name, version=key.version)
+
+    def VerifyHmac(self, request: pb.VerifyHmacRequest, _caller: Caller) -> pb.VerifyHmacResponse:
+        merchant_id, slot = parse_merchant_or_credential(request.name)
+        message = sized(request.message, "message", MAX_MESSAGE)
+        if not request.mac:
+            raise InvalidField("mac", "is absent: send the MAC as it was received, decoded to bytes")
+        verdict = self.verification.verify_hmac(merchant_id, slot, message, request.mac)
+        return _told(pb.VerifyHmacResponse, verdict)
+
+    def VerifyApiKey(self, request: pb.VerifyApiKeyRequest, _caller: Caller) -> pb.VerifyApiKeyResponse:
+        merchant_id, slot = parse_merchant_or_credential(request.name)
+        if not request.api_key:
+            raise InvalidField("api_key", "is absent: send the key as it was presented")
+        verdict = self.verification.verify_api_key(merchant_id, slot, request.api_key)
+        return _told(pb.VerifyApiKeyResponse, verdict)
+
+    def Encrypt(self, request: pb.EncryptRequest, _caller: Caller) -> pb.EncryptResponse:
+        name = parse_credential(request.name)
+        ciphertext, version = self.verification.encrypt(
+            name,
+            sized(request.plaintext, "plaintext", MAX_MESSAGE),
+            sized(request.additional_data, "additional_data", MAX_ADDITIONAL_DATA),
+        )
+        return pb.EncryptResponse(ciphertext=ciphertext, version=version)
+
+    def Decrypt(self, request: pb.DecryptRequest, _caller: Caller) -> pb.DecryptResponse:
+        name = parse_credential(request.name)
+        plaintext, version = self.verification.decrypt(
+            name,
+            sized(request.ciphertext, "ciphertext", MAX_MESSAGE + OVERHEAD_BYTES),
+            sized(request.additional_data, "additional_data", MAX_ADDITIONAL_DATA),
+        )
+        return pb.DecryptResponse(plaintext=plaintext, version=version)
+
+    def _viewed(self, name: CredentialName) -> Credential:
+        return convert.viewed_credential(self.viewing.get(name))
+
+
+def _told(response: type[V], verdict: Verdict) -> V:
+    key = verdict.key
+    if key is None:
+        return response(result=verdict.result)
+    return response(
+        result=verdict.result,
+        matched_credential=key.name,
+        matched_version=key.version,
+        retiring=key.expire_time is not None,
+    )

@@ -1,0 +1,55 @@
+"""grpc.health.v1: SERVING while the token computes a known answer and the database tells the epoch.
+
+The same thread heals: a token that was out of reach is looked for here, and calls go on by themselves
+once it is back.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import structlog
+from grpc_health.v1.health import HealthServicer
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+
+CHECK_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class HealthMonitor:
+    """Checks once a second. `checks` each return what is wrong, or None; they may block."""
+
+    def __init__(self, servicer: HealthServicer, services: tuple[str, ...], checks: list[Callable[[], str | None]]):
+        self._servicer = servicer
+        self._services = ("", *services)
+        self._checks = checks
+        self._told: str | None = "starting"
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keysvc-health", daemon=True)
+
+    def start(self) -> None:
+        """Checks once before it returns, so that a server is not SERVING before it is well."""
+        self._check()
+        self._thread.start()
+
+    def drain(self) -> None:
+        """NOT_SERVING from now on, whatever the checks say."""
+        self._stopped.set()
+        self._thread.join()
+        self._servicer.enter_graceful_shutdown()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(CHECK_SECONDS):
+            self._check()
+
+    def _check(self) -> None:
+        trouble = next((wrong for check in self._checks if (wrong := check()) is not None), None)
+        if trouble == self._told:
+            return
+        log.info("health.changed", serving=trouble is None, trouble=trouble)
+        status = HealthCheckResponse.SERVING if trouble is None else HealthCheckResponse.NOT_SERVING
+        for service in self._services:
+            self._servicer.set(service, status)
+        self._told = trouble

@@ -1,0 +1,108 @@
+"""What this process remembers of merchants and principals, never older than the call that asks.
+
+`refresh` comes first in every call: it returns when an epoch that was read after the call arrived has
+been seen, and everything that changed up to it is forgotten. What is loaded while the epoch moves is
+used by the call that loaded it, and not remembered.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TypeVar
+
+from keysvc.hsm.token import Token
+from keysvc.model.names import merchant_name, principal_name
+from keysvc.model.records import PrincipalRecord
+from keysvc.service.integrity import Sealer
+from keysvc.service.views import MerchantView, checked_view
+from keysvc.store.store import Store
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+MERCHANTS = 20_000
+"""Merchants remembered at most, the oldest forgotten first."""
+HEADERS = 10_000
+"""Authenticated headers remembered at most."""
+
+
+class Cache:
+    """Thread-safe. Methods raise StoreUnavailable, and HsmUnavailable where a row must be checked."""
+
+    def __init__(self, store: Store, token: Token, sealer: Sealer) -> None:
+        self._store = store
+        self._token = token
+        self._sealer = sealer
+        self._lock = threading.Lock()
+        self._epoch = 0
+        self._merchants: dict[str, MerchantView] = {}
+        self._headers: dict[bytes, PrincipalRecord] = {}
+
+    @property
+    def epoch(self) -> int:
+        """The epoch seen last. Pass it to `remember_header` as it was before the header was checked."""
+        return self._epoch
+
+    def refresh(self) -> None:
+        """Blocks for a read of the epoch that begins after this call, often one shared with other calls."""
+        self._store.epoch.read(self._moved)
+
+    def merchant(self, merchant_id: str) -> MerchantView | None:
+        """The merchant as of the last `refresh` or later, checked; None where there is none. Raises Integrity."""
+        view = self._merchants.get(merchant_id)
+        return view or self._load(merchant_id)
+
+    def principal(self, principal_id: str) -> PrincipalRecord | None:
+        """Read from the store and checked; None where there is none. Raises Integrity."""
+        record = self._store.principal(principal_id)
+        if record is not None:
+            self._sealer.check(record, principal_name(principal_id))
+        return record
+
+    def header(self, key: bytes) -> PrincipalRecord | None:
+        """Whose header this was when it was last checked, if no principal has changed since."""
+        return self._headers.get(key)
+
+    def remember_header(self, key: bytes, principal: PrincipalRecord, as_of: int) -> None:
+        with self._lock:
+            if self._epoch == as_of:
+                _put(self._headers, key, principal, HEADERS)
+
+    def _load(self, merchant_id: str) -> MerchantView | None:
+        as_of = self._epoch
+        holdings = self._store.holdings(merchant_id)
+        if holdings is None:
+            return None
+        view = checked_view(holdings, self._sealer)
+        with self._lock:
+            if self._epoch == as_of:
+                _put(self._merchants, merchant_id, view, MERCHANTS)
+        return view
+
+    def _moved(self, epoch: int) -> None:
+        changed = self._store.epoch.changes(self._epoch, epoch)
+        with self._lock:
+            gone = self._forget(None if changed is None else set(changed))
+            self._epoch = epoch
+        self._token.forget(
+            key.wrapped.ident for view in gone for slot in view.slots.values() for key in slot.keys if key.wrapped
+        )
+
+    def _forget(self, subjects: set[str] | None) -> list[MerchantView]:
+        """Forgets what changed, or everything where that is not known; returns the merchants forgotten."""
+        if subjects is None:
+            gone = list(self._merchants.values())
+            self._merchants.clear()
+            self._headers.clear()
+            return gone
+        merchants, principals = merchant_name(""), principal_name("")
+        if any(subject.startswith(principals) for subject in subjects):
+            self._headers.clear()
+        names = [subject.removeprefix(merchants) for subject in subjects if subject.startswith(merchants)]
+        return [view for name in names if (view := self._merchants.pop(name, None))]
+
+
+def _put(kept: dict[K, V], key: K, value: V, capacity: int) -> None:
+    kept[key] = value
+    if len(kept) > capacity:
+        del kept[next(iter(kept))]

@@ -1,0 +1,55 @@
+"""Who calls, and what a change writes about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from keysvc.model.errors import RequestAlreadyDone
+from keysvc.model.names import check_id
+from keysvc.model.records import AuditRecord
+from keysvc.store.changes import Change
+
+Clock = Callable[[], datetime]
+"""The time now, aware and UTC."""
+
+SERVICE_ITSELF = "keysvc"
+"""The principal of what no caller did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated caller of one call."""
+
+    principal: str
+    method: str
+    peer: str
+
+
+def refuse_repeat(change: Change, caller: Caller, request_id: str) -> None:
+    """Raises RequestAlreadyDone where this caller's request_id was carried out before; InvalidField."""
+    if not request_id:
+        return
+    done = change.done_request(caller.principal, check_id(request_id, "request_id"))
+    if done is not None:
+        resource, version = done
+        raise RequestAlreadyDone(
+            f"request_id {request_id} was done before, on {resource}: nothing is done again, and no secret shown",
+            resource=resource,
+            version=str(version),
+        )
+
+
+def record(
+    change: Change, caller: Caller, resource: str, *, version: int = 0, request_id: str = "", time: datetime
+) -> None:
+    """Writes the audit event of a change that is about to be committed, and remembers its request_id."""
+    change.audit(
+        AuditRecord(
+            time=time, principal=caller.principal, method=caller.method, resource=resource, version=version,
+            outcome="OK", reason="", request_id=request_id, peer=caller.peer,
+        )
+    )  # fmt: skip
+    if request_id:
+        change.remember_request(caller.principal, request_id, resource, version, time)

@@ -1,0 +1,37 @@
+"""Keyed digests of secrets that callers present: by the token's digest key, bound to what they open."""
+
+from __future__ import annotations
+
+import hmac
+import json
+
+from keysvc.hsm.keyring import Purpose
+from keysvc.hsm.token import Token
+
+_FINGERPRINT_BYTES = 8
+
+
+class Digester:
+    """Makes and compares digests. Methods raise HsmUnavailable when the token cannot answer."""
+
+    def __init__(self, token: Token) -> None:
+        self._token = token
+
+    def make(self, use: str, resource: str, secret: str) -> tuple[bytes, int]:
+        """(digest, generation of the digest key). The same secret elsewhere has another digest."""
+        generation = self._token.newest(Purpose.DIGEST)
+        return self._digest(generation, use, resource, secret), generation
+
+    def matches(self, use: str, resource: str, secret: str, digest: bytes, generation: int | None) -> bool:
+        """In constant time; False for a generation that the token lacks. None stands for the newest."""
+        if generation is None:
+            generation = self._token.newest(Purpose.DIGEST)
+        return hmac.compare_digest(self._digest(generation, use, resource, secret), digest)
+
+    def fingerprint(self, material: bytes) -> str:
+        """16 hexadecimal digits that tell stored keys apart and cannot be tested against guesses without the token."""
+        generation = self._token.newest(Purpose.DIGEST)
+        return self._digest(generation, "fingerprint", material.hex())[:_FINGERPRINT_BYTES].hex()
+
+    def _digest(self, generation: int, *parts: str) -> bytes:
+        return self._token.keyed_digest(Purpose.DIGEST, generation, json.dumps(parts, separators=(",", ":")).encode())

@@ -1,0 +1,158 @@
+"""Create, renew, revoke and import: each one transaction, with its audit event, request_id and epoch.
+
+The secret leaves in the answer, after the commit, and in nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from keysvc.model.errors import InvalidField, StillInUse
+from keysvc.model.merchants import require_active
+from keysvc.model.names import CredentialName
+from keysvc.model.records import SlotRecord
+from keysvc.model.slots import HmacAlgorithm, SecretFormat
+from keysvc.service.calls import Caller, Clock, record, refuse_repeat
+from keysvc.service.integrity import Sealer
+from keysvc.service.material import Fresh, Maker, recipe
+from keysvc.service.slot_edit import SlotEdit
+from keysvc.service.usage import Usage
+from keysvc.store.store import Store
+
+MAX_PREVIOUS_TTL = timedelta(days=30)
+_NONE = timedelta()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What every change of a slot comes with."""
+
+    caller: Caller
+    name: CredentialName
+    request_id: str = ""
+    etag: str = ""
+
+
+class Lifecycle:
+    """The changes of a slot."""
+
+    def __init__(self, store: Store, maker: Maker, sealer: Sealer, usage: Usage, now: Clock) -> None:
+        self._store = store
+        self._maker = maker
+        self._sealer = sealer
+        self._usage = usage
+        self._now = now
+
+    def create(
+        self,
+        request: Request,
+        algorithm: HmacAlgorithm | None,
+        secret_format: SecretFormat | None,
+        recipient: RSAPublicKey | None,
+    ) -> tuple[SlotRecord, Fresh]:
+        """Fills a slot that holds no key. The answer is the only place where the secret ever stands."""
+        if algorithm is not None and not algorithm.may_sign:
+            raise InvalidField(
+                "hmac_algorithm", f"{algorithm} is for import only: create a key of HMAC_SHA256 or better"
+            )
+        wanted = recipe(request.name, algorithm, secret_format)
+        return self._fill(request, lambda: self._maker.make(request.name, wanted, recipient))
+
+    def adopt(
+        self,
+        request: Request,
+        algorithm: HmacAlgorithm | None,
+        secret_format: SecretFormat | None,
+        secret: str | bytes,
+        *,
+        allow_weak: bool,
+    ) -> SlotRecord:
+        """Fills a slot with a secret from outside: text, or bytes sealed under the import key."""
+        wanted = recipe(request.name, algorithm, secret_format)
+        if isinstance(secret, bytes):
+            return self._fill(request, lambda: self._maker.adopt_sealed(wanted, secret))[0]
+        return self._fill(request, lambda: self._maker.adopt(request.name, wanted, secret, allow_weak=allow_weak))[0]
+
+    def renew(
+        self,
+        request: Request,
+        previous_ttl: timedelta,
+        secret_format: SecretFormat | None,
+        recipient: RSAPublicKey | None,
+    ) -> tuple[SlotRecord, Fresh]:
+        """Replaces the slot's key; the old one verifies for `previous_ttl` more."""
+        if not _NONE <= previous_ttl <= MAX_PREVIOUS_TTL:
+            raise InvalidField("previous_ttl", f"must be from 0 to {MAX_PREVIOUS_TTL.days} days")
+        with self._change(request) as edit:
+            require_active(edit.merchant)
+            slot = edit.require_key()
+            edit.check_etag(request.etag)
+            algorithm = slot.hmac_algorithm
+            if algorithm is not None and not algorithm.may_sign:
+                algorithm = HmacAlgorithm.HMAC_SHA256
+            wanted = recipe(request.name, algorithm, secret_format or slot.secret_format)
+            fresh = self._maker.make(request.name, wanted, recipient)
+            now = self._now()
+            written = edit.replace(fresh, now, now + previous_ttl if previous_ttl else None)
+            self._record(edit, request, written)
+        return written, fresh
+
+    def revoke(self, request: Request, unused_for: timedelta, *, validate_only: bool) -> SlotRecord:
+        """Ends every key of the slot. Takes altered rows too: revoking is how they are got rid of."""
+        if unused_for < _NONE:
+            raise InvalidField("unused_for", "must not be negative")
+        with self._store.change() as change:
+            refuse_repeat(change, request.caller, request.request_id)
+            edit = SlotEdit.read(change, self._sealer, request.name)
+            edit.require_key()
+            edit.check_etag(request.etag)
+            now = self._now()
+            if unused_for:
+                self._refuse_if_used(edit, now - unused_for)
+            if validate_only:
+                return edit.emptied(now)
+            written = edit.empty(now)
+            self._record(edit, request, written)
+        return written
+
+    def _fill(self, request: Request, make: Callable[[], Fresh]) -> tuple[SlotRecord, Fresh]:
+        with self._change(request) as edit:
+            require_active(edit.merchant)
+            edit.require_no_key()
+            fresh = make()
+            written = edit.fill(fresh, self._now())
+            self._record(edit, request, written)
+        return written, fresh
+
+    @contextmanager
+    def _change(self, request: Request) -> Iterator[SlotEdit]:
+        """One change of a slot whose rows are as they were written."""
+        with self._store.change() as change:
+            refuse_repeat(change, request.caller, request.request_id)
+            edit = SlotEdit.read(change, self._sealer, request.name)
+            edit.check_integrity()
+            yield edit
+
+    def _refuse_if_used(self, edit: SlotEdit, since: datetime) -> None:
+        last_used = self._usage.of_slot(edit.change, edit.name)
+        if last_used is not None and last_used > since:
+            raise StillInUse(
+                f"{edit.name} was last used at {last_used.isoformat(timespec='seconds')}: move its clients first",
+                resource=str(edit.name),
+                last_used_time=last_used.isoformat(),
+            )
+
+    def _record(self, edit: SlotEdit, request: Request, written: SlotRecord) -> None:
+        record(
+            edit.change,
+            request.caller,
+            str(request.name),
+            version=written.version,
+            request_id=request.request_id,
+            time=self._now(),
+        )

@@ -1,0 +1,106 @@
+"""What runs beside the calls: writing usage down, erasing keys whose overlap ended, telling of altered rows."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from itertools import count
+
+import structlog
+
+from keysvc.model.errors import StoreUnavailable
+from keysvc.model.names import CredentialName
+from keysvc.model.records import AuditRecord
+from keysvc.service.calls import SERVICE_ITSELF, Caller, Clock, record
+from keysvc.service.usage import FLUSH_SECONDS, Usage
+from keysvc.store.store import Store
+
+REQUESTS_KEPT = timedelta(hours=48)
+"""The contract says at least 24 hours."""
+CHANGES_KEPT = 100_000
+"""A replica that is further behind forgets everything, and reads anew."""
+EXPIRE_EVERY = 60
+FORGET_EVERY = 3600
+
+log = structlog.get_logger(__name__)
+
+
+class IntegrityReporter:
+    """Takes the names of altered resources, from any thread, and writes an audit event for each, once."""
+
+    def __init__(self, store: Store, now: Clock) -> None:
+        self._store = store
+        self._now = now
+        self._found: dict[str, bool] = {}
+
+    def __call__(self, resource: str) -> None:
+        if self._found.setdefault(resource, False) is False:
+            log.error("integrity.failed", resource=resource)
+
+    def flush(self) -> None:
+        """Writes the events. Raises StoreUnavailable, and then keeps what it has not written."""
+        for resource in [name for name, written in self._found.copy().items() if not written]:
+            event = AuditRecord(
+                time=self._now(),
+                principal=SERVICE_ITSELF,
+                method="",
+                resource=resource,
+                version=0,
+                outcome="REFUSED",
+                reason="INTEGRITY",
+                request_id="",
+                peer="",
+            )
+            with self._store.change() as change:
+                change.audit(event)
+            self._found[resource] = True
+
+
+class Maintenance:
+    """One thread, a round a second. `stop` ends it and writes what is still in memory."""
+
+    def __init__(self, store: Store, usage: Usage, reporter: IntegrityReporter, now: Clock) -> None:
+        self._store = store
+        self._usage = usage
+        self._reporter = reporter
+        self._now = now
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="keysvc-maintenance", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+        self._round(0)
+
+    def expire(self) -> int:
+        """Erases the keys whose overlap has ended; they verify nothing already. Returns how many."""
+        caller = Caller(SERVICE_ITSELF, "expire", "")
+        expired = self._store.expired_keys(self._now())
+        for merchant_id, slot, version in expired:
+            with self._store.change() as change:
+                change.delete_keys(merchant_id, slot, [version])
+                record(change, caller, str(CredentialName(merchant_id, slot)), version=version, time=self._now())
+        return len(expired)
+
+    def _run(self) -> None:
+        for second in count(1):
+            if self._stopped.wait(FLUSH_SECONDS):
+                return
+            self._round(second)
+
+    def _round(self, second: int) -> None:
+        try:
+            self._usage.flush()
+            self._reporter.flush()
+            if second % EXPIRE_EVERY == 1:
+                self.expire()
+            if second % FORGET_EVERY == 1:
+                self._store.forget_before(self._now() - REQUESTS_KEPT, CHANGES_KEPT)
+        except StoreUnavailable as error:
+            log.warning("maintenance.postponed", reason=error.message)
+        except Exception:
+            # The thread must live: what failed is tried again in its next turn.
+            log.exception("maintenance.failed")

@@ -1,0 +1,144 @@
+"""One slot inside one change: its checked rows, the rules, and the writing of what comes next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from keysvc.model.errors import EtagMismatch, NotFound, SlotEmpty, SlotOccupied, TooManyRetiring
+from keysvc.model.names import CredentialName, merchant_name
+from keysvc.model.records import KeyRecord, MerchantRecord, SlotRecord, SlotState
+from keysvc.service.integrity import Sealer
+from keysvc.service.material import Fresh
+from keysvc.store.changes import Change
+
+MAX_RETIRING = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SlotEdit:
+    """A slot as it stands under the change's lock. `slot` is None where it was never filled."""
+
+    change: Change
+    sealer: Sealer
+    name: CredentialName
+    merchant: MerchantRecord
+    slot: SlotRecord | None
+    keys: list[KeyRecord]
+
+    @classmethod
+    def read(cls, change: Change, sealer: Sealer, name: CredentialName) -> SlotEdit:
+        """Raises NotFound where there is no such merchant."""
+        holdings = change.holdings(name.merchant_id)
+        if holdings is None:
+            raise NotFound(f"There is no merchant {name.merchant_id}", resource=merchant_name(name.merchant_id))
+        slot = holdings.slots.get(name.slot)
+        return cls(change, sealer, name, holdings.merchant, slot, holdings.keys.get(name.slot, []))
+
+    def check_integrity(self) -> None:
+        """Raises Integrity where the merchant's row, the slot's or a key's was altered."""
+        self.sealer.check(self.merchant, merchant_name(self.merchant.merchant_id))
+        if self.slot is not None:
+            self.sealer.check_slot(self.slot, self.keys, str(self.name))
+
+    def require_no_key(self) -> None:
+        if self.slot is not None and self.slot.state is SlotState.ACTIVE:
+            raise SlotOccupied(f"{self.name} holds a key: renew it, or revoke it first", resource=str(self.name))
+
+    def require_key(self) -> SlotRecord:
+        if self.slot is None or self.slot.state is not SlotState.ACTIVE:
+            raise SlotEmpty(f"{self.name} holds no key: create one first", resource=str(self.name))
+        return self.slot
+
+    def check_etag(self, etag: str) -> None:
+        if etag and etag != etag_of(self.slot):
+            raise EtagMismatch(
+                f"{self.name} has changed since you read it: get it again, and decide anew", resource=str(self.name)
+            )
+
+    def fill(self, fresh: Fresh, now: datetime) -> SlotRecord:
+        """Puts a key into a slot that holds none."""
+        before = self.slot
+        written = self._next(fresh, create_time=now, renew_time=None)
+        if before is None:
+            self.change.add_slot(written)
+        else:
+            self.change.put_slot(written)
+        self._add_key(fresh, written.version, now)
+        return written
+
+    def replace(self, fresh: Fresh, now: datetime, previous_ends: datetime | None) -> SlotRecord:
+        """Puts a new key in the current one's place; the old one ends now, or at `previous_ends`."""
+        slot = self.require_key()
+        self._end_current(slot, now, previous_ends)
+        written = self._next(fresh, create_time=slot.create_time, renew_time=now)
+        self.change.put_slot(written)
+        self._add_key(fresh, written.version, now)
+        return written
+
+    def empty(self, now: datetime) -> SlotRecord:
+        """Ends every key of the slot and erases it."""
+        slot = self.require_key()
+        self.change.delete_keys(slot.merchant_id, slot.slot, [key.version for key in self.keys])
+        written = self.emptied(now)
+        self.change.put_slot(written)
+        return written
+
+    def emptied(self, now: datetime) -> SlotRecord:
+        """The slot as it would be after `empty`."""
+        slot = self.require_key()
+        return self.sealer.seal(replace(slot, state=SlotState.INACTIVE, revoke_time=now, revision=slot.revision + 1))
+
+    def _end_current(self, slot: SlotRecord, now: datetime, previous_ends: datetime | None) -> None:
+        ended = [key.version for key in self.keys if not key.live(now)]
+        current = next(key for key in self.keys if not key.retiring)
+        if previous_ends is None:
+            ended.append(current.version)
+        elif sum(key.retiring and key.live(now) for key in self.keys) >= MAX_RETIRING:
+            raise TooManyRetiring(
+                f"{self.name} has {MAX_RETIRING} retiring keys: wait for one to end, or renew without previous_ttl",
+                resource=str(self.name),
+            )
+        else:
+            self.change.put_key(self.sealer.seal(replace(current, expire_time=previous_ends)))
+        if ended:
+            self.change.delete_keys(slot.merchant_id, slot.slot, ended)
+
+    def _next(self, fresh: Fresh, *, create_time: datetime, renew_time: datetime | None) -> SlotRecord:
+        return self.sealer.seal(
+            SlotRecord(
+                merchant_id=self.name.merchant_id,
+                slot=self.name.slot,
+                state=SlotState.ACTIVE,
+                version=(self.slot.version if self.slot else 0) + 1,
+                hmac_algorithm=fresh.recipe.algorithm,
+                secret_format=fresh.recipe.secret_format,
+                fingerprint=fresh.fingerprint,
+                weak_key=fresh.weak,
+                create_time=create_time,
+                renew_time=renew_time,
+                revoke_time=None,
+                revision=(self.slot.revision if self.slot else 0) + 1,
+            )
+        )
+
+    def _add_key(self, fresh: Fresh, version: int, now: datetime) -> None:
+        self.change.add_key(
+            self.sealer.seal(
+                KeyRecord(
+                    merchant_id=self.name.merchant_id,
+                    slot=self.name.slot,
+                    version=version,
+                    kind=fresh.recipe.kind,
+                    hmac_algorithm=fresh.recipe.algorithm,
+                    material=fresh.material,
+                    generation=fresh.generation,
+                    create_time=now,
+                    expire_time=None,
+                )
+            )
+        )
+
+
+def etag_of(slot: SlotRecord | None) -> str:
+    return str(slot.revision if slot else 0)
