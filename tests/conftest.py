@@ -1,0 +1,54 @@
+"""Fixtures that more than one folder of tests uses. Everything they hand out is real."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+import pytest
+from support import softhsm
+from support.postgres import Postgres, running_postgres
+from support.server import Client, DevServer
+from support.softhsm import Tokens
+
+from keysvc.hsm.module import Module
+
+
+@pytest.fixture(scope="session")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
+    """SoftHSM in this process."""
+    directory = softhsm.configure(tmp_path_factory.mktemp("softhsm"))
+    return Tokens(Module(softhsm.MODULE_PATH), directory)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
+    """One `keysvc dev` for all tests that only call it. Tests take merchants of their own."""
+    running = DevServer(tmp_path_factory.mktemp("shared") / "home").start()
+    yield running
+    assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def client(server: DevServer) -> Iterator[Client]:
+    with server.client() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def merchant_ids() -> Callable[[], str]:
+    """Ids that no other test of the session uses."""
+    numbers = itertools.count(1)
+    return lambda: f"m-{next(numbers)}"
+
+
+@pytest.fixture
+def merchant(client: Client, merchant_ids: Callable[[], str]) -> str:
+    """The name of an active merchant that belongs to this test alone."""
+    return client.active_merchant(merchant_ids())

@@ -1,0 +1,1 @@
+"""What tests start: a real token, a real database, a real server. Nothing here asserts."""

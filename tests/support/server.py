@@ -1,0 +1,161 @@
+"""A `keysvc dev` of its own: a process with a token and a database under one directory."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from grpc_status import rpc_status
+
+from keysvc.v1 import merchant_service_pb2 as mpb
+from keysvc.v1.credential_service_pb2_grpc import CredentialServiceStub
+from keysvc.v1.merchant_service_pb2_grpc import MerchantServiceStub
+
+PROGRAM = Path(sys.executable).with_name("keysvc")
+START_SECONDS = 60.0
+CALL_SECONDS = 20.0
+_SERVING = re.compile(r"serving on (\S+), state in")
+
+R = TypeVar("R")
+
+
+class DevServer:
+    """Started and stopped by a test, by its own process id. `environment` adds KEYSVC_… settings."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home = home
+        self.log = home.parent / f"{home.name}.log"
+        self._environment = {"KEYSVC_LISTEN": "127.0.0.1:0", **environment, "KEYSVC_HOME": str(home)}
+        self._process: subprocess.Popen[bytes] | None = None
+        self.address = ""
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def database(self) -> Path:
+        return self.home / "keysvc.db"
+
+    def start(self) -> DevServer:
+        """Returns when it serves. A log of an earlier start is kept, and added to."""
+        begin = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(PROGRAM), "dev"], env={**os.environ, **self._environment}, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            text = self.log.read_bytes()[begin:].decode()
+            if match := _SERVING.search(text):
+                self.address = match[1]
+                return self
+            if self._process.poll() is not None:
+                raise RuntimeError(f"keysvc dev ended with {self._process.returncode}: {text}")
+            time.sleep(0.02)
+        raise TimeoutError(f"keysvc dev did not serve: {self.log.read_text()}")
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def kill(self) -> int:
+        """kill -9."""
+        return self._end(signal.SIGKILL)
+
+    def client(self, credentials: str | None = None) -> Client:
+        """A client as the administrator, or as `NAME:PASSWORD`."""
+        return Client(self.address, credentials or (self.home / "admin-credentials").read_text())
+
+    def _end(self, number: signal.Signals) -> int:
+        if self._process is None:
+            return 0
+        self._process.send_signal(number)
+        code = self._process.wait(timeout=30)
+        self._process = None
+        return code
+
+
+class Client:
+    """Stubs on one channel, called with credentials. Closed by `close`, or as a context manager."""
+
+    def __init__(self, address: str, credentials: str | None) -> None:
+        self.channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
+        self.metadata: tuple[tuple[str, str], ...] = ()
+        if credentials is not None:
+            encoded = base64.b64encode(credentials.encode()).decode()
+            self.metadata = (("authorization", f"Basic {encoded}"),)
+        self._credentials = CredentialServiceStub(self.channel)
+        self._merchants = MerchantServiceStub(self.channel)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.channel.close()
+
+    def call(self, method: str, request: Any, metadata: tuple[tuple[str, str], ...] | None = None) -> Any:
+        """Calls a method of either service by its name."""
+        stub = self._credentials if hasattr(self._credentials, method) else self._merchants
+        return getattr(stub, method)(request, metadata=metadata or self.metadata, timeout=CALL_SECONDS)
+
+    def active_merchant(self, merchant_id: str) -> str:
+        """Makes a merchant and activates it; returns its name."""
+        name = f"merchants/{merchant_id}"
+        self.call("CreateMerchant", mpb.CreateMerchantRequest(merchant_id=merchant_id))
+        self.call("ActivateMerchant", mpb.ActivateMerchantRequest(name=name))
+        return name
+
+
+class Refusal:
+    """An error as it came over the wire, with its details unpacked."""
+
+    def __init__(self, error: grpc.RpcError) -> None:
+        status = rpc_status.from_call(error)  # type: ignore[arg-type]
+        self.code: grpc.StatusCode = error.code()  # type: ignore[attr-defined]
+        self.message: str = error.details() or ""  # type: ignore[attr-defined]
+        details: list[AnyMessage] = list(status.details) if status else []
+        self.info = _first(details, ErrorInfo)
+        self.bad_request = _first(details, BadRequest)
+        self.retry = _first(details, RetryInfo)
+
+    @property
+    def reason(self) -> str:
+        return str(self.info.reason) if self.info else ""
+
+    @property
+    def fields(self) -> list[str]:
+        return [violation.field for violation in self.bad_request.field_violations] if self.bad_request else []
+
+
+def refusal(call: Callable[[], object]) -> Refusal:
+    """The error that `call` ends with; an AssertionError where it ends with none."""
+    try:
+        answer = call()
+    except grpc.RpcError as error:
+        return Refusal(error)
+    raise AssertionError(f"the call was not refused, it answered {answer}")
+
+
+def _first(details: list[AnyMessage], wanted: type[Any]) -> Any:
+    for detail in details:
+        if detail.Is(wanted.DESCRIPTOR):
+            message = wanted()
+            detail.Unpack(message)
+            return message
+    return None
