@@ -97,8 +97,8 @@ class Client:
         if credentials is not None:
             encoded = base64.b64encode(credentials.encode()).decode()
             self.metadata = (("authorization", f"Basic {encoded}"),)
-        self._credentials = CredentialServiceStub(self.channel)
-        self._merchants = MerchantServiceStub(self.channel)
+        self._credentials = CredentialServiceStub(self.channel)  # type: ignore[no-untyped-call]
+        self._merchants = MerchantServiceStub(self.channel)  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Client:
         return self
@@ -127,8 +127,8 @@ class Refusal:
 
     def __init__(self, error: grpc.RpcError) -> None:
         status = rpc_status.from_call(error)  # type: ignore[arg-type]
-        self.code: grpc.StatusCode = error.code()  # type: ignore[attr-defined]
-        self.message: str = error.details() or ""  # type: ignore[attr-defined]
+        self.code: grpc.StatusCode = error.code()
+        self.message: str = error.details() or ""
         details: list[AnyMessage] = list(status.details) if status else []
         self.info = _first(details, ErrorInfo)
         self.bad_request = _first(details, BadRequest)

@@ -35,7 +35,7 @@ class Tokens:
 
     module: Module
     directory: Path
-    _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
+    _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def blank(self) -> TokenConfig:
         """A new token without keys."""
