@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -112,6 +113,9 @@ def serve(settings: Settings, module: Module, config: TokenConfig, ready: Callab
         server.start()
         stack.callback(server.stop)
         ready(server.address)
+        # What is loaded by now stays: the collector need not walk through it again and again.
+        gc.collect()
+        gc.freeze()
         stop.wait()
 
 

@@ -21,7 +21,6 @@ HMAC_MECHANISMS = {
     HmacAlgorithm.HMAC_SHA512: Mechanism.SHA512_HMAC,
     HmacAlgorithm.HMAC_SHA1: Mechanism.SHA_1_HMAC,
 }
-MAX_MAC_BYTES = 64
 
 SEALED_FROM_BIRTH: dict[Attribute, Any] = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
 """A key that leaves the token in no form."""

@@ -18,9 +18,11 @@ from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass, Session, Token
 from keysvc.hsm import attributes, keyring
 from keysvc.hsm.handles import HandleCache
 from keysvc.hsm.keyring import Keyring, Purpose
-from keysvc.hsm.keys import BoundKey, WrappedKey
+from keysvc.hsm.keys import BoundKey, WrappedKey, handle_of
 from keysvc.hsm.module import Module
+from keysvc.hsm.signer import Signer
 from keysvc.model.errors import Misconfigured
+from keysvc.model.slots import HmacAlgorithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,8 @@ class Connection:
     holder_lock: threading.Lock
     keyring: Keyring
     handles: HandleCache
-    known_answer_key: int | None
+    signer: Signer
+    known_answer_key: int
 
     def open_worker(self) -> Session:
         return self.token.open(attribute_mapper=attributes.Mapper())
@@ -96,6 +99,7 @@ def connect(module: Module, config: TokenConfig) -> Connection:
     """Logs in, checks the keyring and opens the holder. Raises Misconfigured or PKCS11Error."""
     token, login = log_in(module, config, writable=False)
     holder = token.open(attribute_mapper=attributes.Mapper())
+    known_answer_key = handle_of(holder.create_object(attributes.signing_key_object(_KNOWN_KEY)))
     connection = Connection(
         token=token,
         login=login,
@@ -103,8 +107,10 @@ def connect(module: Module, config: TokenConfig) -> Connection:
         holder_lock=threading.Lock(),
         keyring=keyring.load(login),
         handles=HandleCache(config.handle_cache),
-        known_answer_key=holder.create_object(attributes.signing_key_object(_KNOWN_KEY)).handle,
+        signer=Signer(module),
+        known_answer_key=known_answer_key,
     )
+    connection.signer.measure(holder, known_answer_key, HmacAlgorithm.HMAC_SHA256)
     _refuse_leaky_wrapping_keys(connection)
     return connection
 

@@ -42,5 +42,26 @@ _CLASSES: dict[type[pkcs11.PKCS11Error], Fault] = {
 }
 
 
+_BY_CODE: dict[int, type[pkcs11.PKCS11Error]] = {
+    0x030: pkcs11.DeviceError,
+    0x032: pkcs11.DeviceRemoved,
+    0x060: pkcs11.KeyHandleInvalid,
+    0x062: pkcs11.KeySizeRange,
+    0x082: pkcs11.ObjectHandleInvalid,
+    0x090: pkcs11.OperationActive,
+    0x0B0: pkcs11.SessionClosed,
+    0x0B3: pkcs11.SessionHandleInvalid,
+    0x0E0: pkcs11.TokenNotPresent,
+    0x0E1: pkcs11.TokenNotRecognised,
+    0x101: pkcs11.UserNotLoggedIn,
+}
+
+
+def from_code(code: int) -> pkcs11.PKCS11Error:
+    """The library's exception for a CKR_ value that a direct call returned."""
+    known = _BY_CODE.get(code)
+    return known() if known else pkcs11.PKCS11Error(f"CKR 0x{code:x}")
+
+
 def classify(error: pkcs11.PKCS11Error) -> Fault:
     return _CLASSES.get(type(error), Fault.UNKNOWN)

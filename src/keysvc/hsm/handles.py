@@ -12,6 +12,8 @@ from collections.abc import Callable, Hashable, Iterable
 
 import pkcs11
 
+from keysvc.hsm.keys import handle_of
+
 
 class Handle:
     """One unwrapped key in the holder session, with the number of calls that use it."""
@@ -21,7 +23,7 @@ class Handle:
     def __init__(self, ident: Hashable, key: pkcs11.SecretKey) -> None:
         self.ident = ident
         self.key = key
-        self.value = key.handle
+        self.value = handle_of(key)
         self.users = 0
         self.out = False
 

@@ -15,6 +15,7 @@ import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Session
 
 from keysvc.hsm import attributes
+from keysvc.hsm.keys import handle_of
 from keysvc.model.errors import Misconfigured
 
 IMPORT_KEY_BITS = 3072
@@ -104,7 +105,7 @@ _USES_OF_SECRET_KEYS: dict[Attribute, MechanismFlag] = {
 class Keyring:
     """The handles of the token keys, by purpose and generation. The newest of a purpose makes new things."""
 
-    handles: dict[Purpose, dict[int, int | None]]
+    handles: dict[Purpose, dict[int, int]]
     import_public_numbers: tuple[bytes, bytes] = field(repr=False)
     """(modulus, exponent) of the newest import key, big-endian."""
 
@@ -127,7 +128,7 @@ def make_missing_keys(session: Session) -> list[str]:
 
 def load(session: Session) -> Keyring:
     """Finds the keys and checks each; raises Misconfigured naming what is missing or weaker."""
-    handles: dict[Purpose, dict[int, int | None]] = {purpose: {} for purpose in Purpose}
+    handles: dict[Purpose, dict[int, int]] = {purpose: {} for purpose in Purpose}
     objects: dict[tuple[Purpose, int], pkcs11.Object] = {}
     for key in _token_keys(session):
         match = _LABEL.fullmatch(key[Attribute.LABEL])
@@ -137,7 +138,7 @@ def load(session: Session) -> Keyring:
         if generation in handles[purpose]:
             raise Misconfigured(f"The token holds two keys labelled {match[0]}: remove the one that does not belong")
         _check(key, SPECS[purpose], match[0])
-        handles[purpose][generation] = key.handle
+        handles[purpose][generation] = handle_of(key)
         objects[purpose, generation] = key
     missing = [f"keysvc-{purpose}" for purpose in Purpose if not handles[purpose]]
     if missing:

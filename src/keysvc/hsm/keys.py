@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from pkcs11 import KeyType, Mechanism, MechanismFlag, Session
+from pkcs11 import KeyType, Mechanism, MechanismFlag, Object, Session
 from pkcs11 import _pkcs11 as p11
 
-from keysvc.hsm.attributes import HMAC_MECHANISMS
 from keysvc.model.slots import HmacAlgorithm
 
 AES_KEY_BYTES = 32
@@ -73,15 +72,22 @@ class BoundKey(p11.SignMixin, p11.WrapMixin, p11.UnwrapMixin, p11.EncryptMixin, 
 
     key_type = None
     session: Session | None = None
-    handle: int | None = None
+    handle: int = 0
 
-    def __init__(self, session: Session, handle: int | None) -> None:
+    def __init__(self, session: Session, handle: int) -> None:
         self.session = session
         self.handle = handle
 
 
-def hmac_mechanism(shape: KeyShape) -> Mechanism:
+def handle_of(key: Object) -> int:
+    """The key's handle. Every object that came from a token has one."""
+    if key.handle is None:
+        raise ValueError("the object is not in a token")
+    return key.handle
+
+
+def hmac_algorithm(shape: KeyShape) -> HmacAlgorithm:
     """Raises ValueError for an AES shape."""
     if shape.algorithm is None:
-        raise ValueError("an encryption key has no HMAC mechanism")
-    return HMAC_MECHANISMS[shape.algorithm]
+        raise ValueError("an encryption key makes no HMAC")
+    return shape.algorithm

@@ -14,6 +14,13 @@ from pkcs11 import MultipleTokensReturned, NoSuchToken, PKCS11Error, Token, Toke
 
 from keysvc.model.errors import Misconfigured
 
+# Places in CK_FUNCTION_LIST (PKCS#11 2.40 section 3.6); only C_GetFunctionList need be exported by name.
+_INITIALIZE = 0
+_FINALIZE = 1
+_INIT_TOKEN = 9
+SIGN_INIT = 42
+SIGN = 43
+_FUNCTIONS = 68
 _CKR_OK = 0x000
 _CKR_CANT_LOCK = 0x00A
 _CKF_OS_LOCKING_OK = 2
@@ -33,6 +40,12 @@ class _InitializeArgs(ctypes.Structure):
     ]
 
 
+class _FunctionList(ctypes.Structure):
+    """CK_FUNCTION_LIST: a version, then the functions."""
+
+    _fields_ = [("version", ctypes.c_ubyte * 2), ("functions", ctypes.c_void_p * _FUNCTIONS)]
+
+
 class Module(_pkcs11.lib):
     """A loaded and initialised module. One per process and path; threads may share it."""
 
@@ -47,7 +60,7 @@ class Module(_pkcs11.lib):
     def initialize(self) -> None:
         """Called by the base class too. Raises Misconfigured where the module cannot lock."""
         arguments = _InitializeArgs(flags=_CKF_OS_LOCKING_OK)
-        code = self._functions().C_Initialize(ctypes.byref(arguments))
+        code = self._call(_INITIALIZE, ctypes.byref(arguments))
         if code == _CKR_CANT_LOCK:
             raise Misconfigured(
                 f"{self.so} cannot lock for threads (CKR_CANT_LOCK), and keysvc calls it from several: use one that can"
@@ -57,7 +70,7 @@ class Module(_pkcs11.lib):
 
     def reset(self) -> None:
         """C_Finalize, then C_Initialize: every session and handle is gone. No other thread may be in the module."""
-        self._functions().C_Finalize(None)
+        self._call(_FINALIZE, None)
         self.initialize()
 
     def token(self, label: str) -> Token:
@@ -73,8 +86,12 @@ class Module(_pkcs11.lib):
         """Initialises a free slot as a new token whose user and security officer share `pin`. Development only."""
         slot = next(s for s in self.get_slots() if not s.get_token().flags & TokenFlag.TOKEN_INITIALIZED)
         raw_pin = pin.encode()
-        code = self._functions().C_InitToken(
-            ctypes.c_ulong(slot.slot_id), raw_pin, ctypes.c_ulong(len(raw_pin)), label.encode().ljust(_LABEL_BYTES)
+        code = self._call(
+            _INIT_TOKEN,
+            ctypes.c_ulong(slot.slot_id),
+            raw_pin,
+            ctypes.c_ulong(len(raw_pin)),
+            label.encode().ljust(_LABEL_BYTES),
         )
         if code != _CKR_OK:
             raise Misconfigured(f"{self.so} makes no token: C_InitToken answered 0x{code:x}")
@@ -82,5 +99,12 @@ class Module(_pkcs11.lib):
         session.init_pin(pin)
         session.close()
 
-    def _functions(self) -> ctypes.CDLL:
-        return ctypes.CDLL(self.so)
+    def function(self, place: int) -> int:
+        """The address of a function of the module, by its place in CK_FUNCTION_LIST."""
+        found = ctypes.POINTER(_FunctionList)()
+        ctypes.CDLL(self.so).C_GetFunctionList(ctypes.byref(found))
+        return int(found.contents.functions[place])
+
+    def _call(self, place: int, *arguments: object) -> int:
+        code: int = ctypes.CFUNCTYPE(ctypes.c_ulong)(self.function(place))(*arguments)
+        return code

@@ -16,7 +16,8 @@ from pkcs11 import GCMParams, Mechanism, ObjectClass, Session
 from keysvc.hsm import attributes
 from keysvc.hsm.connection import Connection
 from keysvc.hsm.keyring import Purpose
-from keysvc.hsm.keys import AES_KEY_BYTES, BoundKey, KeyShape, NewKey, WrappedKey, hmac_mechanism
+from keysvc.hsm.keys import AES_KEY_BYTES, BoundKey, KeyShape, NewKey, WrappedKey, handle_of, hmac_algorithm
+from keysvc.model.slots import HmacAlgorithm
 
 NONCE_BYTES = 12
 TAG_BITS = 128
@@ -38,14 +39,15 @@ def hmac(connection: Connection, session: Session, key: WrappedKey, message: byt
     """The MAC by a merchant's key, unwrapped on first use."""
     handle = connection.handles.borrow(key.ident, lambda: connection.unwrap(key))
     try:
-        return _sign(session, handle.value, hmac_mechanism(key.shape), message)
+        return connection.signer.sign(session, handle.value, hmac_algorithm(key.shape), message)
     finally:
         connection.handles.give_back(handle)
 
 
 def keyed_digest(connection: Connection, session: Session, purpose: Purpose, generation: int, data: bytes) -> bytes:
     """HMAC-SHA256 by one of the token's own keys; KeyError where there is no such generation."""
-    return _sign(session, connection.keyring.handles[purpose][generation], Mechanism.SHA256_HMAC, data)
+    key = connection.keyring.handles[purpose][generation]
+    return connection.signer.sign(session, key, HmacAlgorithm.HMAC_SHA256, data)
 
 
 def random(_connection: Connection, session: Session, size: int) -> bytes:
@@ -144,7 +146,7 @@ def forget(connection: Connection, _session: Session, idents: list[Hashable]) ->
 def self_test(connection: Connection, session: Session) -> None:
     """The token is there, computes RFC 4231's first answer, and still holds our row key. Raises PKCS11Error."""
     connection.token.slot.get_token()
-    answer = _sign(session, connection.known_answer_key, Mechanism.SHA256_HMAC, _KNOWN_MESSAGE)
+    answer = connection.signer.sign(session, connection.known_answer_key, HmacAlgorithm.HMAC_SHA256, _KNOWN_MESSAGE)
     if not constant_time.compare_digest(answer, _KNOWN_ANSWER):
         raise pkcs11.DeviceError("the token computes a wrong HMAC")
     keyed_digest(connection, session, Purpose.ROW, connection.keyring.newest(Purpose.ROW), _KNOWN_MESSAGE)
@@ -154,21 +156,15 @@ def _try_out(connection: Connection, session: Session, shape: KeyShape, key: pkc
     # Before it is wrapped: AES key wrap rounds the length up, and a token may then take what it refuses here.
     try:
         if shape.algorithm is None:
-            _gcm_encrypt(session, key.handle, session.generate_random(NONCE_BYTES * 8), b"", b"")
+            _gcm_encrypt(session, handle_of(key), session.generate_random(NONCE_BYTES * 8), b"", b"")
         else:
-            _sign(session, key.handle, hmac_mechanism(shape), b"")
+            connection.signer.sign(session, handle_of(key), hmac_algorithm(shape), b"")
     except pkcs11.PKCS11Error:
         self_test(connection, session)
         raise UnusableKey from None
 
 
-def _sign(session: Session, handle: int | None, mechanism: Mechanism, message: bytes) -> bytes:
-    # Signing and comparing costs what C_Verify does, and C_Verify need not compare in constant time.
-    mac: bytes = BoundKey(session, handle).sign(message, mechanism=mechanism, buffer_size=attributes.MAX_MAC_BYTES)
-    return mac
-
-
-def _gcm_encrypt(session: Session, handle: int | None, nonce: bytes, plaintext: bytes, context: bytes) -> bytes:
+def _gcm_encrypt(session: Session, handle: int, nonce: bytes, plaintext: bytes, context: bytes) -> bytes:
     sealed: bytes = BoundKey(session, handle).encrypt(
         plaintext, mechanism=Mechanism.AES_GCM, mechanism_param=GCMParams(nonce, context, TAG_BITS),
         buffer_size=len(plaintext) + TAG_BITS // 8,
@@ -186,7 +182,7 @@ def _seal(session: Session, key: pkcs11.Object, recipient: RSAPublicKey) -> byte
     numbers = recipient.public_numbers()
     public = session.create_object(attributes.recipient_key_object(_big_endian(numbers.n), _big_endian(numbers.e)))
     try:
-        sealed: bytes = BoundKey(session, public.handle).wrap_key(key, mechanism=Mechanism.RSA_PKCS_OAEP)
+        sealed: bytes = BoundKey(session, handle_of(public)).wrap_key(key, mechanism=Mechanism.RSA_PKCS_OAEP)
         return sealed
     finally:
         public.destroy()

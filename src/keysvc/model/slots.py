@@ -13,6 +13,8 @@ from enum import StrEnum
 class Slot(StrEnum):
     """A slot, by its id on the wire."""
 
+    __hash__ = str.__hash__  # Enum's own is Python, and slots are looked up several times a call
+
     ENCRYPTION_PASSWORD = "encryption-password"  # noqa: S105 - the slot's name
     PRIMARY_HMAC_KEY = "primary-hmac-key"
     PRIMARY_REST_API_KEY = "primary-rest-api-key"
@@ -24,6 +26,8 @@ class Slot(StrEnum):
 
 class Kind(StrEnum):
     """What a slot's key does."""
+
+    __hash__ = str.__hash__
 
     HMAC_KEY = "HMAC_KEY"
     BEARER_SECRET = "BEARER_SECRET"  # noqa: S105 - the kind's name
@@ -42,6 +46,8 @@ class SecretFormat(StrEnum):
 
 class HmacAlgorithm(StrEnum):
     """The hash under an HMAC key (RFC 2104)."""
+
+    __hash__ = str.__hash__
 
     HMAC_SHA256 = "HMAC_SHA256"
     HMAC_SHA384 = "HMAC_SHA384"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 import grpc
@@ -27,6 +28,9 @@ log = structlog.get_logger(__name__)
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Behaviour = Callable[[Any, Caller], Any]
 
+_arrived: ContextVar[int] = ContextVar("arrived")
+"""When the call arrived. gRPC runs the interceptor and the handler of a call in one context."""
+
 
 class Gate(grpc.ServerInterceptor):
     """Wraps each method's handler once."""
@@ -42,6 +46,8 @@ class Gate(grpc.ServerInterceptor):
     def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Handler | None], details: grpc.HandlerCallDetails
     ) -> Handler | None:
+        # Here a call arrives; the gate proper runs when a thread is free. Between, other calls may read the epoch.
+        _arrived.set(self._cache.arrival())
         method: str = details.method
         handler = self._wrapped.get(method)
         if handler is None:
@@ -88,10 +94,10 @@ class Gate(grpc.ServerInterceptor):
     def _admit(self, method: str, context: grpc.ServicerContext) -> Caller:
         if self._waiting() > self._max_waiting:
             raise Overloaded("More calls wait than keysvc takes on: try again, and spread the calls")
-        self._cache.refresh()
+        self._cache.refresh(_arrived.get())
         principal = self._access.authenticate(_authorization(context))
         authorise(principal, method)
-        return Caller(principal.principal_id, method, context.peer())
+        return Caller(principal.principal_id, method, context.peer)
 
 
 def _authorization(context: grpc.ServicerContext) -> str:

@@ -11,7 +11,7 @@ from keysvc.model.names import principal_name
 from keysvc.model.records import PrincipalKind, PrincipalRecord, PrincipalState
 from keysvc.model.secrets import SecretText
 from keysvc.service.access import PASSWORD_USE
-from keysvc.service.calls import SERVICE_ITSELF, Caller, Clock, record
+from keysvc.service.calls import SERVICE_ITSELF, Caller, Clock, no_peer, record
 from keysvc.service.digests import Digester
 from keysvc.service.integrity import Sealer
 from keysvc.store.store import Store
@@ -93,4 +93,4 @@ class Admins:
                 change.add_principal(written)
             else:
                 change.put_principal(written)
-            record(change, Caller(SERVICE_ITSELF, "init", ""), principal_name(principal_id), time=now)
+            record(change, Caller(SERVICE_ITSELF, "init", no_peer), principal_name(principal_id), time=now)

@@ -43,9 +43,13 @@ class Cache:
         """The epoch seen last. Pass it to `remember_header` as it was before the header was checked."""
         return self._epoch
 
-    def refresh(self) -> None:
-        """Blocks for a read of the epoch that begins after this call, often one shared with other calls."""
-        self._store.epoch.read(self._moved)
+    def arrival(self) -> int:
+        """A ticket to take when a call arrives, before it waits for a thread. Does not block."""
+        return self._store.epoch.arrival()
+
+    def refresh(self, arrived: int | None = None) -> None:
+        """Sees to an epoch whose read began after the call arrived. Blocks, unless other calls have seen to it."""
+        self._store.epoch.read(self._moved, arrived)
 
     def merchant(self, merchant_id: str) -> MerchantView | None:
         """The merchant as of the last `refresh` or later, checked; None where there is none. Raises Integrity."""

@@ -11,7 +11,7 @@ import structlog
 from keysvc.model.errors import StoreUnavailable
 from keysvc.model.names import CredentialName
 from keysvc.model.records import AuditRecord
-from keysvc.service.calls import SERVICE_ITSELF, Caller, Clock, record
+from keysvc.service.calls import SERVICE_ITSELF, Caller, Clock, no_peer, record
 from keysvc.service.usage import FLUSH_SECONDS, Usage
 from keysvc.store.store import Store
 
@@ -77,7 +77,7 @@ class Maintenance:
 
     def expire(self) -> int:
         """Erases the keys whose overlap has ended; they verify nothing already. Returns how many."""
-        caller = Caller(SERVICE_ITSELF, "expire", "")
+        caller = Caller(SERVICE_ITSELF, "expire", no_peer)
         expired = self._store.expired_keys(self._now())
         for merchant_id, slot, version in expired:
             with self._store.change() as change:

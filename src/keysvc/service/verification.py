@@ -19,7 +19,7 @@ from keysvc.model.errors import DecryptFailed, Integrity, NotFound, SlotEmpty, W
 from keysvc.model.merchants import require_active
 from keysvc.model.names import CredentialName, merchant_name
 from keysvc.model.records import MerchantState
-from keysvc.model.slots import PAIRS, RULES, Kind, Slot
+from keysvc.model.slots import RULES, Kind, Slot
 from keysvc.service.cache import Cache
 from keysvc.service.calls import Clock
 from keysvc.service.digests import Digester
@@ -163,7 +163,7 @@ class Verification:
     @staticmethod
     def _asked(view: MerchantView, slot: Slot | None, kind: Kind) -> list[SlotView]:
         if slot is None:
-            return [view.slots[s] for s in PAIRS[kind] if s in view.slots]
+            return view.pairs[kind]
         if RULES[slot].kind is not kind:
             raise WrongKind(f"{slot} holds a {RULES[slot].kind}, and this needs a {kind}", slot=slot)
         return [view.slots[slot]] if slot in view.slots else []

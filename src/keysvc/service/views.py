@@ -9,7 +9,7 @@ from keysvc.hsm.keys import KeyShape, WrappedKey
 from keysvc.model.errors import Integrity
 from keysvc.model.names import CredentialName, merchant_name
 from keysvc.model.records import Holdings, KeyRecord, MerchantRecord, SlotRecord
-from keysvc.model.slots import HmacAlgorithm, Kind, Slot
+from keysvc.model.slots import PAIRS, HmacAlgorithm, Kind, Slot
 from keysvc.service.integrity import Sealer
 
 
@@ -45,6 +45,8 @@ class MerchantView:
 
     record: MerchantRecord
     slots: dict[Slot, SlotView]
+    pairs: dict[Kind, list[SlotView]]
+    """What the merchant's own name stands for, by kind, primary first."""
 
 
 def checked_view(holdings: Holdings, sealer: Sealer) -> MerchantView:
@@ -52,7 +54,8 @@ def checked_view(holdings: Holdings, sealer: Sealer) -> MerchantView:
     merchant = holdings.merchant
     sealer.check(merchant, merchant_name(merchant.merchant_id))
     slots = {slot: _slot_view(record, holdings.keys.get(slot, []), sealer) for slot, record in holdings.slots.items()}
-    return MerchantView(merchant, slots)
+    pairs = {kind: [slots[slot] for slot in pair if slot in slots] for kind, pair in PAIRS.items()}
+    return MerchantView(merchant, slots, pairs)
 
 
 def _slot_view(record: SlotRecord, keys: list[KeyRecord], sealer: Sealer) -> SlotView:

@@ -34,13 +34,20 @@ class EpochReader:
         self._seen = 0
         self._value = 0
 
-    def read(self, moved: Callable[[int], None]) -> None:
-        """Returns when an epoch that was read after this call has been seen.
+    def arrival(self) -> int:
+        """A ticket for a call that arrives now: no read that has begun by now will do for it."""
+        return self._begun
+
+    def read(self, moved: Callable[[int], None], arrived: int | None = None) -> None:
+        """Returns when an epoch has been seen whose read began after `arrived`, or else after this call.
 
         Where it is another than the last, `moved(epoch)` is called first, under the reader's lock; only
         if that returns does the epoch count as seen. Raises StoreUnavailable.
         """
-        arrived = self._begun
+        if arrived is None:
+            arrived = self._begun
+        if self._seen > arrived:
+            return
         with self._lock:
             if self._seen > arrived:
                 return  # a read that began after this call arrived has ended while it waited
