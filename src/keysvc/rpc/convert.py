@@ -9,8 +9,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from keysvc.model.errors import InvalidField
-from keysvc.model.names import CredentialName, merchant_name, principal_name
-from keysvc.model.records import MerchantRecord, SlotRecord, SlotState
+from keysvc.model.names import merchant_name, principal_name
+from keysvc.model.records import KeyRecord, MerchantRecord, SlotState
 from keysvc.model.slots import RULES, HmacAlgorithm, SecretFormat
 from keysvc.service import recipients
 from keysvc.service.material import Fresh
@@ -58,13 +58,13 @@ def timedelta_of(duration: Duration, field: str) -> timedelta:
         raise InvalidField(field, "is no duration") from None
 
 
-def credential(name: CredentialName, record: SlotRecord | None) -> Credential:
-    """A slot without what only a view reads: its retiring keys and last uses."""
-    kind = RULES[name.slot].kind
+def credential(view: CredentialView) -> Credential:
+    """A slot, with all that is known of it but the secret."""
+    name, record, kind = str(view.name), view.record, RULES[view.name.slot].kind
     if record is None:
-        return Credential(name=str(name), state=SlotState.EMPTY, kind=kind, etag=etag_of(None))
+        return Credential(name=name, state=SlotState.EMPTY, kind=kind, etag=etag_of(None))
     message = Credential(
-        name=str(name),
+        name=name,
         state=record.state,
         kind=kind,
         version=record.version,
@@ -72,24 +72,13 @@ def credential(name: CredentialName, record: SlotRecord | None) -> Credential:
         secret_format=record.secret_format,
         fingerprint=record.fingerprint,
         weak_key=record.weak_key,
+        retiring=[_retiring(key, view.last_use(key.version)) for key in view.retiring],
         etag=etag_of(record),
     )
     _set_time(message.create_time, record.create_time)
     _set_time(message.renew_time, record.renew_time)
     _set_time(message.revoke_time, record.revoke_time)
-    return message
-
-
-def viewed_credential(view: CredentialView) -> Credential:
-    """A slot with all that is known of it."""
-    message = credential(view.name, view.record)
-    if view.record is not None:
-        _set_time(message.last_used_time, view.last_use(view.record.version))
-    for key in view.retiring:
-        retiring = RetiringKey(version=key.version)
-        _set_time(retiring.expire_time, key.expire_time)
-        _set_time(retiring.last_used_time, view.last_use(key.version))
-        message.retiring.append(retiring)
+    _set_time(message.last_used_time, view.last_use(record.version))
     return message
 
 
@@ -115,6 +104,13 @@ def merchant(record: MerchantRecord) -> Merchant:
     )
     _set_time(message.create_time, record.create_time)
     _set_time(message.update_time, record.update_time)
+    return message
+
+
+def _retiring(key: KeyRecord, last_use: datetime | None) -> RetiringKey:
+    message = RetiringKey(version=key.version)
+    _set_time(message.expire_time, key.expire_time)
+    _set_time(message.last_used_time, last_use)
     return message
 
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from keysvc.model import paging
 from keysvc.model.errors import InvalidField
-from keysvc.model.names import CredentialName, parse_credential, parse_merchant, parse_merchant_or_credential
+from keysvc.model.names import parse_credential, parse_merchant, parse_merchant_or_credential
 from keysvc.rpc import convert
 from keysvc.rpc.convert import MAX_ADDITIONAL_DATA, MAX_MESSAGE, sized
 from keysvc.service import recipients
@@ -37,52 +37,52 @@ class CredentialServicer:
 
     def CreateCredential(self, request: pb.CreateCredentialRequest, caller: Caller) -> pb.CreateCredentialResponse:
         name = parse_credential(request.name)
-        record, fresh = self.lifecycle.create(
+        view, fresh = self.lifecycle.create(
             Request(caller, name, request.request_id),
             convert.algorithm_of(request.hmac_algorithm),
             convert.format_of(request.secret_format),
             recipients.parse_recipient(sized(request.recipient_public_key, "recipient_public_key")),
         )
-        return pb.CreateCredentialResponse(credential=convert.credential(name, record), secret=convert.secret(fresh))
+        return pb.CreateCredentialResponse(credential=convert.credential(view), secret=convert.secret(fresh))
 
     def RenewCredential(self, request: pb.RenewCredentialRequest, caller: Caller) -> pb.RenewCredentialResponse:
         name = parse_credential(request.name)
-        _, fresh = self.lifecycle.renew(
+        view, fresh = self.lifecycle.renew(
             Request(caller, name, request.request_id, request.etag),
             convert.timedelta_of(request.previous_ttl, "previous_ttl"),
             convert.format_of(request.secret_format),
             recipients.parse_recipient(sized(request.recipient_public_key, "recipient_public_key")),
         )
-        return pb.RenewCredentialResponse(credential=self._viewed(name), secret=convert.secret(fresh))
+        return pb.RenewCredentialResponse(credential=convert.credential(view), secret=convert.secret(fresh))
 
     def RevokeCredential(self, request: pb.RevokeCredentialRequest, caller: Caller) -> pb.RevokeCredentialResponse:
         name = parse_credential(request.name)
-        record = self.lifecycle.revoke(
+        view = self.lifecycle.revoke(
             Request(caller, name, request.request_id, request.etag),
             convert.timedelta_of(request.unused_for, "unused_for"),
             validate_only=request.validate_only,
         )
-        return pb.RevokeCredentialResponse(credential=convert.credential(name, record))
+        return pb.RevokeCredentialResponse(credential=convert.credential(view))
 
     def ImportCredential(self, request: pb.ImportCredentialRequest, caller: Caller) -> pb.ImportCredentialResponse:
         name = parse_credential(request.name)
         payload = request.WhichOneof("payload")
         if payload is None:
             raise InvalidField("secret", "or sealed_secret must be set")
-        record = self.lifecycle.adopt(
+        view = self.lifecycle.adopt(
             Request(caller, name, request.request_id),
             convert.algorithm_of(request.hmac_algorithm),
             convert.format_of(request.secret_format),
             sized(request.secret, "secret") if payload == "secret" else sized(request.sealed_secret, "sealed_secret"),
             allow_weak=request.allow_weak_key,
         )
-        return pb.ImportCredentialResponse(credential=convert.credential(name, record))
+        return pb.ImportCredentialResponse(credential=convert.credential(view))
 
     def GetImportKey(self, _request: pb.GetImportKeyRequest, _caller: Caller) -> pb.GetImportKeyResponse:
         return pb.GetImportKeyResponse(public_key=self.import_key.pem(), mechanism=recipients.MECHANISM)
 
     def GetCredential(self, request: pb.GetCredentialRequest, _caller: Caller) -> Credential:
-        return self._viewed(parse_credential(request.name))
+        return convert.credential(self.viewing.get(parse_credential(request.name)))
 
     def ListCredentials(self, request: pb.ListCredentialsRequest, _caller: Caller) -> pb.ListCredentialsResponse:
         merchant_id = parse_merchant(request.parent, "parent")
@@ -91,7 +91,7 @@ class CredentialServicer:
         views = self.viewing.list(merchant_id, after, size + 1)
         page = views[:size]
         return pb.ListCredentialsResponse(
-            credentials=[convert.viewed_credential(view) for view in page],
+            credentials=[convert.credential(view) for view in page],
             next_page_token=paging.encode_page_token(request.parent, page[-1].name.slot) if len(views) > size else "",
         )
 
@@ -132,9 +132,6 @@ class CredentialServicer:
             sized(request.additional_data, "additional_data", MAX_ADDITIONAL_DATA),
         )
         return pb.DecryptResponse(plaintext=plaintext, version=version)
-
-    def _viewed(self, name: CredentialName) -> Credential:
-        return convert.viewed_credential(self.viewing.get(name))
 
 
 def _told(response: type[V], verdict: Verdict) -> V:

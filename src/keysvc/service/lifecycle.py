@@ -22,6 +22,7 @@ from keysvc.service.integrity import Sealer
 from keysvc.service.material import Fresh, Maker, recipe
 from keysvc.service.slot_edit import SlotEdit
 from keysvc.service.usage import Usage
+from keysvc.service.viewing import CredentialView
 from keysvc.store.store import Store
 
 MAX_PREVIOUS_TTL = timedelta(days=30)
@@ -54,7 +55,7 @@ class Lifecycle:
         algorithm: HmacAlgorithm | None,
         secret_format: SecretFormat | None,
         recipient: RSAPublicKey | None,
-    ) -> tuple[SlotRecord, Fresh]:
+    ) -> tuple[CredentialView, Fresh]:
         """Fills a slot that holds no key. The answer is the only place where the secret ever stands."""
         if algorithm is not None and not algorithm.may_sign:
             raise InvalidField(
@@ -71,7 +72,7 @@ class Lifecycle:
         secret: str | bytes,
         *,
         allow_weak: bool,
-    ) -> SlotRecord:
+    ) -> CredentialView:
         """Fills a slot with a secret from outside: text, or bytes sealed under the import key."""
         wanted = recipe(request.name, algorithm, secret_format)
         if isinstance(secret, bytes):
@@ -84,7 +85,7 @@ class Lifecycle:
         previous_ttl: timedelta,
         secret_format: SecretFormat | None,
         recipient: RSAPublicKey | None,
-    ) -> tuple[SlotRecord, Fresh]:
+    ) -> tuple[CredentialView, Fresh]:
         """Replaces the slot's key; the old one verifies for `previous_ttl` more."""
         if not _NONE <= previous_ttl <= MAX_PREVIOUS_TTL:
             raise InvalidField("previous_ttl", f"must be from 0 to {MAX_PREVIOUS_TTL.days} days")
@@ -98,11 +99,13 @@ class Lifecycle:
             wanted = recipe(request.name, algorithm, secret_format or slot.secret_format)
             fresh = self._maker.make(request.name, wanted, recipient)
             now = self._now()
-            written = edit.replace(fresh, now, now + previous_ttl if previous_ttl else None)
+            written, retiring = edit.replace(fresh, now, now + previous_ttl if previous_ttl else None)
+            # Read before the commit: once it is done nothing may keep the secret from leaving.
+            last_uses = self._usage.within(edit.change, request.name.merchant_id)
             self._record(edit, request, written)
-        return written, fresh
+        return CredentialView(request.name, written, retiring, last_uses), fresh
 
-    def revoke(self, request: Request, unused_for: timedelta, *, validate_only: bool) -> SlotRecord:
+    def revoke(self, request: Request, unused_for: timedelta, *, validate_only: bool) -> CredentialView:
         """Ends every key of the slot. Takes altered rows too: revoking is how they are got rid of."""
         if unused_for < _NONE:
             raise InvalidField("unused_for", "must not be negative")
@@ -115,19 +118,19 @@ class Lifecycle:
             if unused_for:
                 self._refuse_if_used(edit, now - unused_for)
             if validate_only:
-                return edit.emptied(now)
+                return CredentialView(request.name, edit.emptied(now))
             written = edit.empty(now)
             self._record(edit, request, written)
-        return written
+        return CredentialView(request.name, written)
 
-    def _fill(self, request: Request, make: Callable[[], Fresh]) -> tuple[SlotRecord, Fresh]:
+    def _fill(self, request: Request, make: Callable[[], Fresh]) -> tuple[CredentialView, Fresh]:
         with self._change(request) as edit:
             require_active(edit.merchant)
             edit.require_no_key()
             fresh = make()
             written = edit.fill(fresh, self._now())
             self._record(edit, request, written)
-        return written, fresh
+        return CredentialView(request.name, written), fresh
 
     @contextmanager
     def _change(self, request: Request) -> Iterator[SlotEdit]:

@@ -67,14 +67,19 @@ class SlotEdit:
         self._add_key(fresh, written.version, now)
         return written
 
-    def replace(self, fresh: Fresh, now: datetime, previous_ends: datetime | None) -> SlotRecord:
-        """Puts a new key in the current one's place; the old one ends now, or at `previous_ends`."""
+    def replace(
+        self, fresh: Fresh, now: datetime, previous_ends: datetime | None
+    ) -> tuple[SlotRecord, tuple[KeyRecord, ...]]:
+        """Puts a new key in the current one's place; the old one ends now, or at `previous_ends`.
+
+        Returns the slot, and the keys that are retiring from now on, newest first.
+        """
         slot = self.require_key()
-        self._end_current(slot, now, previous_ends)
+        retiring = self._end_current(slot, now, previous_ends)
         written = self._next(fresh, create_time=slot.create_time, renew_time=now)
         self.change.put_slot(written)
         self._add_key(fresh, written.version, now)
-        return written
+        return written, retiring
 
     def empty(self, now: datetime) -> SlotRecord:
         """Ends every key of the slot and erases it."""
@@ -89,20 +94,24 @@ class SlotEdit:
         slot = self.require_key()
         return self.sealer.seal(replace(slot, state=SlotState.INACTIVE, revoke_time=now, revision=slot.revision + 1))
 
-    def _end_current(self, slot: SlotRecord, now: datetime, previous_ends: datetime | None) -> None:
-        ended = [key.version for key in self.keys if not key.live(now)]
+    def _end_current(self, slot: SlotRecord, now: datetime, previous_ends: datetime | None) -> tuple[KeyRecord, ...]:
         current = next(key for key in self.keys if not key.retiring)
+        retiring = [key for key in self.keys if key.retiring and key.live(now)]
+        ended = [key.version for key in self.keys if not key.live(now)]
         if previous_ends is None:
             ended.append(current.version)
-        elif sum(key.retiring and key.live(now) for key in self.keys) >= MAX_RETIRING:
+        elif len(retiring) >= MAX_RETIRING:
             raise TooManyRetiring(
                 f"{self.name} has {MAX_RETIRING} retiring keys: wait for one to end, or renew without previous_ttl",
                 resource=str(self.name),
             )
         else:
-            self.change.put_key(self.sealer.seal(replace(current, expire_time=previous_ends)))
+            retired = self.sealer.seal(replace(current, expire_time=previous_ends))
+            self.change.put_key(retired)
+            retiring.insert(0, retired)
         if ended:
             self.change.delete_keys(slot.merchant_id, slot.slot, ended)
+        return tuple(retiring)
 
     def _next(self, fresh: Fresh, *, create_time: datetime, renew_time: datetime | None) -> SlotRecord:
         return self.sealer.seal(

@@ -46,8 +46,12 @@ class Usage:
 
     def of_slot(self, change: Change, name: CredentialName) -> datetime | None:
         """The last use of any key of a slot, read inside a change."""
-        used = self._with_noted(name.merchant_id, change.usage(name.merchant_id))
+        used = self.within(change, name.merchant_id)
         return max((time for (slot, _), time in used.items() if slot is name.slot), default=None)
+
+    def within(self, change: Change, merchant_id: str) -> dict[tuple[Slot, int], datetime]:
+        """The same as `of`, read inside a change."""
+        return self._with_noted(merchant_id, change.usage(merchant_id))
 
     def _with_noted(self, merchant_id: str, written: list[UsageRecord]) -> dict[tuple[Slot, int], datetime]:
         used = {(record.slot, record.version): record.last_used_time for record in written}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from keysvc.model.errors import NotFound
@@ -22,8 +22,8 @@ class CredentialView:
 
     name: CredentialName
     record: SlotRecord | None
-    retiring: tuple[KeyRecord, ...]
-    last_uses: LastUses
+    retiring: tuple[KeyRecord, ...] = ()
+    last_uses: LastUses = field(default_factory=dict)
 
     def last_use(self, version: int) -> datetime | None:
         return self.last_uses.get((self.name.slot, version))

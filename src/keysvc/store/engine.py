@@ -16,6 +16,7 @@ from keysvc.model.errors import Integrity, Misconfigured, StoreUnavailable
 POOL_SIZE = 20
 _BUSY_MILLISECONDS = 5000
 _CONNECT_SECONDS = 2
+_AUTOCOMMIT = "AUTOCOMMIT"
 
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -51,6 +52,11 @@ def open_engine(url: str) -> Engine:
     raise Misconfigured(f"KEYSVC_DATABASE_URL names {parsed.drivername}: keysvc runs on sqlite and postgresql")
 
 
+def reader_of(engine: Engine) -> Engine:
+    """The same connections for single statements, each of which sees one instant by itself: no transaction, no lock."""
+    return engine.execution_options(isolation_level=_AUTOCOMMIT)
+
+
 @contextmanager
 def errors_told_apart() -> Iterator[None]:
     """Turns SQLAlchemy's errors into ours: contradicting rows, or a database out of reach."""
@@ -73,4 +79,5 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 
 def _begin_immediate(connection: Any) -> None:
     """Takes the write lock at the start: two changes never find out midway that they collide."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    if connection.get_execution_options().get("isolation_level") != _AUTOCOMMIT:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

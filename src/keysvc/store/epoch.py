@@ -15,7 +15,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 
 from keysvc.model.errors import StoreUnavailable
 from keysvc.store import tables
-from keysvc.store.engine import errors_told_apart
+from keysvc.store.engine import errors_told_apart, reader_of
 from keysvc.store.rows import table_of
 
 CHANGE = table_of(tables.Change)
@@ -61,10 +61,8 @@ class EpochReader:
     def changes(self, after: int, until: int) -> list[str] | None:
         """What changed at the epochs after `after` up to `until`; None where that is not known any more."""
         query = select(CHANGE.c.subject).where(CHANGE.c.epoch > after, CHANGE.c.epoch <= until)
-        with errors_told_apart(), self._engine.connect() as connection:
-            subjects = [
-                row.subject for row in connection.execution_options(isolation_level="AUTOCOMMIT").execute(query)
-            ]
+        with errors_told_apart(), reader_of(self._engine).connect() as connection:
+            subjects = [row.subject for row in connection.execute(query)]
         return subjects if len(subjects) == until - after else None
 
     def close(self) -> None:

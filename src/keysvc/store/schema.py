@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
 from keysvc.model.errors import Misconfigured
-from keysvc.store.engine import errors_told_apart
+from keysvc.store.engine import errors_told_apart, reader_of
 
 
 def upgrade(engine: Engine) -> tuple[str | None, str | None]:
@@ -25,7 +25,7 @@ def upgrade(engine: Engine) -> tuple[str | None, str | None]:
 
 def require_newest(engine: Engine) -> None:
     """Raises Misconfigured where the database is not at the revision of this code."""
-    with errors_told_apart(), engine.connect() as connection:
+    with errors_told_apart(), reader_of(engine).connect() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
     newest = ScriptDirectory.from_config(_config()).get_current_head()
     if found != newest:

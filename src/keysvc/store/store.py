@@ -19,7 +19,7 @@ from keysvc.model.records import Holdings, MerchantRecord, PrincipalRecord, Usag
 from keysvc.model.slots import Slot
 from keysvc.store import queries, tables
 from keysvc.store.changes import REQUEST, Change
-from keysvc.store.engine import errors_told_apart
+from keysvc.store.engine import errors_told_apart, reader_of
 from keysvc.store.epoch import CHANGE, EpochReader
 from keysvc.store.queries import KEY, USAGE
 from keysvc.store.rows import table_of
@@ -35,6 +35,7 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._reader = reader_of(engine)
         self.epoch = EpochReader(engine)
 
     @contextmanager
@@ -116,6 +117,5 @@ class Store:
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
-        # Single statements see one instant by themselves, and need no transaction.
-        with errors_told_apart(), self._engine.connect() as connection:
-            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+        with errors_told_apart(), self._reader.connect() as connection:
+            yield connection
