@@ -11,7 +11,7 @@ from support.server import DevServer
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1:50051"
-_END = "end of one line's output"
+_END = "-- end of output --"
 # What differs from run to run: times, fingerprints, and the renewed secret.
 _VOLATILE = (
     (re.compile(r'"\d{4}-\d\d-\d\dT[\d:.]+Z"'), '"TIME"'),
