@@ -51,7 +51,7 @@ class Change:
         return queries.principal(self._connection, principal_id)
 
     def add_merchant(self, record: MerchantRecord) -> None:
-        self._connection.execute(insert(MERCHANT).values(to_row(record)))
+        self._connection.execute(insert(MERCHANT), to_row(record))
 
     def put_merchant(self, record: MerchantRecord) -> None:
         self._connection.execute(
@@ -59,7 +59,7 @@ class Change:
         )
 
     def add_slot(self, record: SlotRecord) -> None:
-        self._connection.execute(insert(SLOT).values(to_row(record)))
+        self._connection.execute(insert(SLOT), to_row(record))
 
     def put_slot(self, record: SlotRecord) -> None:
         self._connection.execute(
@@ -69,7 +69,7 @@ class Change:
         )
 
     def add_key(self, record: KeyRecord) -> None:
-        self._connection.execute(insert(KEY).values(to_row(record)))
+        self._connection.execute(insert(KEY), to_row(record))
 
     def put_key(self, record: KeyRecord) -> None:
         self._connection.execute(
@@ -88,7 +88,7 @@ class Change:
             )
 
     def add_principal(self, record: PrincipalRecord) -> None:
-        self._connection.execute(insert(PRINCIPAL).values(to_row(record)))
+        self._connection.execute(insert(PRINCIPAL), to_row(record))
 
     def put_principal(self, record: PrincipalRecord) -> None:
         self._connection.execute(
@@ -105,13 +105,16 @@ class Change:
         return (row.resource, row.version) if row else None
 
     def remember_request(self, principal: str, request_id: str, resource: str, version: int, time: datetime) -> None:
-        self._connection.execute(
-            insert(REQUEST).values(
-                principal=principal, request_id=request_id, resource=resource, version=version, time=time
-            )
-        )
+        row = {
+            "principal": principal,
+            "request_id": request_id,
+            "resource": resource,
+            "version": version,
+            "time": time,
+        }
+        self._connection.execute(insert(REQUEST), row)
 
     def audit(self, record: AuditRecord) -> None:
         """Appends an event. The lock makes the sequence free of gaps."""
         last = self._connection.execute(select(func.coalesce(func.max(AUDIT.c.sequence), 0))).scalar_one()
-        self._connection.execute(insert(AUDIT).values(sequence=last + 1, **to_row(record)))
+        self._connection.execute(insert(AUDIT), {"sequence": last + 1, **to_row(record)})
