@@ -96,8 +96,17 @@ def log_in(module: Module, config: TokenConfig, *, writable: bool) -> tuple[Toke
 
 
 def connect(module: Module, config: TokenConfig) -> Connection:
-    """Logs in, checks the keyring and opens the holder. Raises Misconfigured or PKCS11Error."""
+    """Logs in, checks the keyring and opens the holder. Raises Misconfigured or PKCS11Error, and is then logged out."""
     token, login = log_in(module, config, writable=False)
+    try:
+        return _set_up(module, config, token, login)
+    except BaseException:
+        with contextlib.suppress(pkcs11.PKCS11Error):
+            login.close()
+        raise
+
+
+def _set_up(module: Module, config: TokenConfig, token: Token, login: Session) -> Connection:
     holder = token.open(attribute_mapper=attributes.Mapper())
     known_answer_key = handle_of(holder.create_object(attributes.signing_key_object(_KNOWN_KEY)))
     connection = Connection(

@@ -35,6 +35,9 @@ BORROW_SECONDS = 1.5
 DRAIN_SECONDS = 5.0
 """How long a reset waits for the calls that are in the module."""
 
+_OUT_OF_REACH = "The token is out of reach; keysvc looks for it, and goes on by itself"
+_TRY_AGAIN = "The token could not do this now: try again"
+
 log = structlog.get_logger(__name__)
 
 
@@ -108,13 +111,13 @@ class Token:
             if self._trouble is not None and not self._hopeless:
                 self._reset(self._connection)
         except HsmUnavailable as error:
-            return error.message
+            return self._trouble or error.message
         return self._trouble
 
     def close(self) -> None:
         """Waits for the calls in the module, then logs out. Calls fail from now on."""
         with self._reset_lock:
-            self._fail("The token was closed")
+            self._fail("the token was closed")
             for session in self._drain():
                 session.close()
             self._connection.close()
@@ -124,8 +127,8 @@ class Token:
             self._call(operations.self_test)
         except _Busy:
             raise
-        except HsmUnavailable as error:
-            self._fail(error.message)
+        except HsmUnavailable:
+            self._fail(self._trouble or "the token fails its self-test")
 
     def _call(self, operation: _Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         try:
@@ -135,7 +138,7 @@ class Token:
         try:
             return self._once(operation, *args, **kwargs)
         except _TokenWasReset:
-            raise HsmUnavailable("The token was reset twice during this call: try again") from None
+            raise HsmUnavailable(_TRY_AGAIN) from None
 
     def _once(self, operation: _Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         session = self._borrow()
@@ -153,14 +156,14 @@ class Token:
 
     def _borrow(self) -> Session:
         if self._trouble is not None:
-            raise HsmUnavailable(self._trouble)
+            raise HsmUnavailable(_OUT_OF_REACH)
         try:
             session = self._idle.get(timeout=BORROW_SECONDS)
         except queue.Empty:
-            raise _Busy(self._trouble or "Every session with the token is busy: try again") from None
+            raise _Busy("Every session with the token is busy: try again") from None
         if self._trouble is not None:
             self._idle.put(session)
-            raise HsmUnavailable(self._trouble)
+            raise HsmUnavailable(_OUT_OF_REACH)
         return session
 
     def _discard(self, session: Session) -> None:
@@ -173,7 +176,7 @@ class Token:
             self._idle.put(self._connection.open_worker())
         except pkcs11.PKCS11Error as error:
             self._idle.put(session)
-            self._fail(f"The token opens no session: {_code(error)}")
+            self._fail(f"the token opens no session: {_code(error)}")
 
     def _told_apart(
         self, error: pkcs11.PKCS11Error, connection: Connection, operation: Callable[..., object]
@@ -183,11 +186,13 @@ class Token:
         if fault is Fault.RESET:
             return _TokenWasReset(connection)
         if fault is Fault.GONE:
-            self._fail(f"The token is out of reach: {_code(error)}")
-        return HsmUnavailable(f"The token could not do this: {_code(error)}")
+            self._fail(f"the token is out of reach: {_code(error)}")
+            return HsmUnavailable(_OUT_OF_REACH)
+        return HsmUnavailable(_TRY_AGAIN)
 
     def _fail(self, trouble: str) -> None:
-        self._trouble = f"{trouble}. The service looks for it and goes on by itself"
+        """`trouble` is for the log and the health check; callers are told no detail."""
+        self._trouble = trouble
 
     def _connect(self) -> Connection:
         connection = connect(self._module, self._config)
@@ -203,7 +208,7 @@ class Token:
         with self._reset_lock:
             if self._connection is not failed:
                 return
-            self._fail("The token was reset under the service")
+            self._fail("the token was reset under the service")
             self._drain()
             try:
                 self._module.reset()
@@ -212,12 +217,12 @@ class Token:
                 self._hopeless = isinstance(error, WrongPin)
                 self._fail(error.message)
             except pkcs11.PKCS11Error as error:
-                self._fail(f"The token is out of reach: {_code(error)}")
+                self._fail(f"the token is out of reach: {_code(error)}")
             else:
                 self._trouble = None
                 log.info("hsm.recovered")
                 return
-        raise HsmUnavailable(self._trouble or "")
+        raise HsmUnavailable(_OUT_OF_REACH)
 
     def _drain(self) -> list[Session]:
         """Takes every worker session; a call that is in the module gives its own back when it is done."""
@@ -226,7 +231,8 @@ class Token:
             try:
                 taken.append(self._idle.get(timeout=DRAIN_SECONDS))
             except queue.Empty:
-                raise HsmUnavailable("The token holds a call that does not end: no reset while it lasts") from None
+                self._fail("a call does not come back from the token, so it cannot be reset")
+                raise HsmUnavailable(_OUT_OF_REACH) from None
             self._circulating -= 1
         return taken
 

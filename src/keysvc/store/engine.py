@@ -65,7 +65,7 @@ def errors_told_apart() -> Iterator[None]:
     except IntegrityError:
         raise Integrity("The stored rows contradict this change; nothing was changed") from None
     except (OperationalError, InterfaceError, PoolTimeoutError) as error:
-        raise StoreUnavailable(f"The database does not answer ({type(error).__name__}): try again") from error
+        raise StoreUnavailable("The database does not answer: try again") from error
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
