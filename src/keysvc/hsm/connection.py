@@ -11,17 +11,18 @@ from __future__ import annotations
 import contextlib
 import threading
 from dataclasses import dataclass, field
+from typing import Any
 
 import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass, Session, Token
 
-from keysvc.hsm import attributes, keyring
+from keysvc.hsm import attributes, keyring, rsa_oaep
 from keysvc.hsm.handles import HandleCache
 from keysvc.hsm.keyring import Keyring, Purpose
 from keysvc.hsm.keys import BoundKey, WrappedKey, handle_of
 from keysvc.hsm.module import Module
 from keysvc.hsm.signer import Signer
-from keysvc.model.errors import Misconfigured
+from keysvc.model.errors import HsmUnavailable, Misconfigured
 from keysvc.model.slots import HmacAlgorithm
 
 
@@ -59,8 +60,11 @@ class Connection:
             self.login.close()
 
     def token_key(self, session: Session, purpose: Purpose, generation: int) -> BoundKey:
-        """Raises KeyError where the token has no such generation."""
-        return BoundKey(session, self.keyring.handles[purpose][generation])
+        """Raises HsmUnavailable where the token has no such generation."""
+        handle = self.keyring.handles[purpose].get(generation)
+        if handle is None:
+            raise HsmUnavailable(f"The token has no {purpose} key of generation {generation}")
+        return BoundKey(session, handle)
 
     def unwrap(self, key: WrappedKey) -> pkcs11.SecretKey:
         """Into the holder session: sensitive, not extractable, fit for its one use."""
@@ -120,7 +124,7 @@ def _set_up(module: Module, config: TokenConfig, token: Token, login: Session) -
         known_answer_key=known_answer_key,
     )
     connection.signer.measure(holder, known_answer_key, HmacAlgorithm.HMAC_SHA256)
-    _refuse_leaky_wrapping_keys(connection)
+    _refuse_leaky_keys(connection)
     return connection
 
 
@@ -128,11 +132,11 @@ _KNOWN_KEY = b"\x0b" * 20 + b"\0" * 12
 """RFC 4231 section 4.2 (test case 1), padded to the length that tokens ask for."""
 
 
-def _refuse_leaky_wrapping_keys(connection: Connection) -> None:
+def _refuse_leaky_keys(connection: Connection) -> None:
     """Whoever has the PIN and a blob could unwrap it readable, did CKA_UNWRAP_TEMPLATE not forbid it.
 
-    Tokens do not let that attribute be read back reliably, so it is tried: an unwrapping that asks for
-    a readable key must fail.
+    Tokens do not let that attribute be read back reliably, so it is tried: every unwrapping that asks
+    for more than the template allows must fail.
     """
     session = connection.login
     probe = session.generate_key(
@@ -142,18 +146,29 @@ def _refuse_leaky_wrapping_keys(connection: Connection) -> None:
     for generation in connection.keyring.handles[Purpose.WRAPPING]:
         wrapping = connection.token_key(session, Purpose.WRAPPING, generation)
         blob = wrapping.wrap_key(probe, mechanism=Mechanism.AES_KEY_WRAP_PAD)
-        try:
-            leaked = wrapping.unwrap_key(
-                ObjectClass.SECRET_KEY, KeyType.GENERIC_SECRET, blob, mechanism=Mechanism.AES_KEY_WRAP_PAD,
-                capabilities=attributes.NO_CAPABILITY, template=attributes.IN_TRANSIT_SHOWN,
-            )  # fmt: skip
-        except pkcs11.PKCS11Error:
-            continue
-        readable = bool(leaked[Attribute.EXTRACTABLE]) or not leaked[Attribute.SENSITIVE]
-        leaked.destroy()
-        if readable:
-            raise Misconfigured(
-                f"Token key keysvc-wrapping-{generation} is weaker than it must be: it lets a wrapped key be unwrapped"
-                " readable (no CKA_UNWRAP_TEMPLATE); it was not made by `keysvc init`, and is not used"
-            )
+        for asked in (attributes.IN_TRANSIT_SHOWN, attributes.IN_TRANSIT_UNSEEN):
+            _refuse_unwrapping(wrapping, Mechanism.AES_KEY_WRAP_PAD, blob, asked, f"keysvc-wrapping-{generation}")
     probe.destroy()
+    newest = connection.keyring.newest(Purpose.IMPORT)
+    importing = connection.token_key(session, Purpose.IMPORT, newest)
+    blob = rsa_oaep.seal(connection.keyring.import_public_key(), bytes(32))
+    _refuse_unwrapping(importing, Mechanism.RSA_PKCS_OAEP, blob, attributes.IN_TRANSIT_SHOWN, f"keysvc-import-{newest}")
+
+
+def _refuse_unwrapping(
+    key: BoundKey, mechanism: Mechanism, blob: bytes, asked: dict[Attribute, Any], label: str
+) -> None:
+    try:
+        leaked = key.unwrap_key(
+            ObjectClass.SECRET_KEY, KeyType.GENERIC_SECRET, blob, mechanism=mechanism,
+            capabilities=attributes.NO_CAPABILITY, template=asked,
+        )  # fmt: skip
+    except pkcs11.PKCS11Error:
+        return
+    as_asked = all(leaked[attribute] == value for attribute, value in asked.items())
+    leaked.destroy()
+    if as_asked:
+        raise Misconfigured(
+            f"Token key {label} is weaker than it must be: it lets a wrapped key be unwrapped readable"
+            " (its CKA_UNWRAP_TEMPLATE); it was not made by `keysvc init`, and is not used"
+        )

@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 import pkcs11
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Session
 
 from keysvc.hsm import attributes
@@ -87,6 +88,12 @@ _READ_BACK: dict[Attribute, bool] = {
     Attribute.LOCAL: True,
     Attribute.MODIFIABLE: False,
 }
+_SIZE = {
+    KeyType.AES: Attribute.VALUE_LEN,
+    KeyType.GENERIC_SECRET: Attribute.VALUE_LEN,
+    KeyType.RSA: Attribute.MODULUS,  # its length: a private key has no CKA_MODULUS_BITS
+}
+"""Where the key's length in bytes is read."""
 _USES: dict[Attribute, MechanismFlag] = {
     Attribute.SIGN: MechanismFlag.SIGN,
     Attribute.DECRYPT: MechanismFlag.DECRYPT,
@@ -108,6 +115,11 @@ class Keyring:
     handles: dict[Purpose, dict[int, int]]
     import_public_numbers: tuple[bytes, bytes] = field(repr=False)
     """(modulus, exponent) of the newest import key, big-endian."""
+
+    def import_public_key(self) -> RSAPublicKey:
+        """The public half of the newest import key."""
+        modulus, exponent = self.import_public_numbers
+        return RSAPublicNumbers(int.from_bytes(exponent, "big"), int.from_bytes(modulus, "big")).public_key()
 
     def newest(self, purpose: Purpose) -> int:
         """The newest generation's number."""
@@ -178,6 +190,7 @@ def _check(key: pkcs11.Object, spec: KeySpec, label: str) -> None:
         **_READ_BACK,
         **{attribute: bool(flag & spec.capabilities) for attribute, flag in uses.items()},
         Attribute.KEY_TYPE: spec.key_type,
+        _SIZE[spec.key_type]: spec.bits // 8,
         Attribute.ALLOWED_MECHANISMS: tuple(int(m) for m in spec.mechanisms),
     }
     for attribute, value in wanted.items():
@@ -185,6 +198,8 @@ def _check(key: pkcs11.Object, spec: KeySpec, label: str) -> None:
             found = key[attribute]
         except pkcs11.PKCS11Error:
             found = None
+        if attribute is Attribute.MODULUS and found is not None:
+            found = len(found)
         if found != value:
             raise Misconfigured(
                 f"Token key {label} is weaker than it must be: CKA_{attribute.name} is {found}, not {value};"

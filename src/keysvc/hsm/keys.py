@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
@@ -37,8 +38,17 @@ class KeyShape:
         return self.algorithm.size if self.algorithm else AES_KEY_BYTES
 
     def fit(self, key: bytes) -> bytes:
-        """`key` as the token takes it: HMAC pads a short key with zeros itself (RFC 2104 section 2)."""
-        return key.ljust(self.size, b"\0") if self.algorithm else key
+        """`key` as the token takes and keeps it, with the same MACs.
+
+        HMAC itself pads a short key with zeros, and hashes one that is longer than the hash's block
+        (RFC 2104 section 2). Both are done here: tokens refuse the one, and AES key wrap, where a token
+        leaves its padding on, would spoil the other.
+        """
+        if self.algorithm is None:
+            return key
+        if len(key) > hashlib.new(self.algorithm.hash_name).block_size:
+            key = hashlib.new(self.algorithm.hash_name, key).digest()
+        return key.ljust(self.size, b"\0")
 
 
 @dataclass(frozen=True, slots=True)

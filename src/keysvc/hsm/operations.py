@@ -129,11 +129,18 @@ def adopt_sealed(connection: Connection, session: Session, shape: KeyShape, seal
         self_test(connection, session)
         raise Undecryptable from None
     try:
-        _try_out(connection, session, shape, key)
+        before = _try_out(connection, session, shape, handle_of(key))
         generation, material = _wrap(connection, session, key)
     finally:
         key.destroy()
-    if shape.algorithm is None and len(material) != WRAPPED_AES_BYTES:
+    wrapped = WrappedKey(object(), shape, material, generation)
+    handle = connection.handles.borrow(wrapped.ident, lambda: connection.unwrap(wrapped))
+    try:
+        after = _try_out(connection, session, shape, handle.value)
+    finally:
+        connection.handles.give_back(handle)
+        connection.handles.forget([wrapped.ident])
+    if before != after or (shape.algorithm is None and len(material) != WRAPPED_AES_BYTES):
         raise UnusableKey
     return NewKey(material, generation)
 
@@ -152,13 +159,13 @@ def self_test(connection: Connection, session: Session) -> None:
     keyed_digest(connection, session, Purpose.ROW, connection.keyring.newest(Purpose.ROW), _KNOWN_MESSAGE)
 
 
-def _try_out(connection: Connection, session: Session, shape: KeyShape, key: pkcs11.Object) -> None:
-    # Before it is wrapped: AES key wrap rounds the length up, and a token may then take what it refuses here.
+def _try_out(connection: Connection, session: Session, shape: KeyShape, key: int) -> bytes:
+    """What the key makes of nothing. It is asked before and after wrapping, which may round its length up."""
     try:
         if shape.algorithm is None:
-            _gcm_encrypt(session, handle_of(key), session.generate_random(NONCE_BYTES * 8), b"", b"")
-        else:
-            connection.signer.sign(session, handle_of(key), hmac_algorithm(shape), b"")
+            # A nonce of its own, which no ciphertext that leaves the token ever has, so that both can be compared.
+            return _gcm_encrypt(session, key, bytes(NONCE_BYTES), b"", b"keysvc key check")
+        return connection.signer.sign(session, key, hmac_algorithm(shape), b"")
     except pkcs11.PKCS11Error:
         self_test(connection, session)
         raise UnusableKey from None

@@ -60,6 +60,11 @@ class HmacAlgorithm(StrEnum):
         return _MAC_SIZES[self]
 
     @property
+    def hash_name(self) -> str:
+        """The hash by its name in Python's hashlib."""
+        return self.value.removeprefix("HMAC_").lower()
+
+    @property
     def may_sign(self) -> bool:
         """SHA-1 keys are moved in to be verified with, not to make new MACs."""
         return self is not HmacAlgorithm.HMAC_SHA1

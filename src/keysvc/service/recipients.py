@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from keysvc.hsm import rsa_oaep
 from keysvc.model.errors import InvalidField
 
-MECHANISM = "RSA-OAEP"
-"""RFC 7518 section 4.3: SHA-1 and MGF1 with SHA-1, which is what tokens wrap with."""
+MECHANISM = rsa_oaep.MECHANISM
 MIN_BITS = 2048
 MAX_BITS = 8192
 
@@ -33,9 +32,8 @@ def parse_recipient(pem: str) -> RSAPublicKey | None:
 
 def seal(recipient: RSAPublicKey, plain: bytes) -> bytes:
     """For what the process holds anyway. Raises InvalidField where the key is too short for it."""
-    sha1 = hashes.SHA1()  # noqa: S303 - OAEP does not rest on collision resistance (RFC 8017 section 7.1)
     try:
-        return recipient.encrypt(plain, padding.OAEP(padding.MGF1(sha1), sha1, None))
+        return rsa_oaep.seal(recipient, plain)
     except ValueError:
         raise InvalidField("recipient_public_key", "is too short for this secret") from None
 
