@@ -84,13 +84,22 @@ class Cache:
         return view
 
     def _moved(self, epoch: int) -> None:
-        changed = self._store.epoch.changes(self._epoch, epoch)
+        changed = self._changed(epoch)
         with self._lock:
-            gone = self._forget(None if changed is None else set(changed))
+            gone = self._forget(changed)
             self._epoch = epoch
         self._token.forget(
             key.wrapped.ident for view in gone for slot in view.slots.values() for key in slot.keys if key.wrapped
         )
+
+    def _changed(self, epoch: int) -> set[str] | None:
+        """What changed since the epoch seen last; None where that is not known, or more than it is worth to read."""
+        if not self._merchants and not self._headers:
+            return set()  # nothing is remembered
+        if epoch - self._epoch > MERCHANTS:
+            return None
+        changed = self._store.epoch.changes(self._epoch, epoch)
+        return None if changed is None else set(changed)
 
     def _forget(self, subjects: set[str] | None) -> list[MerchantView]:
         """Forgets what changed, or everything where that is not known; returns the merchants forgotten."""

@@ -29,6 +29,9 @@ REQUEST = table_of(tables.Request)
 AUDIT = table_of(tables.AuditEvent)
 EPOCH = table_of(tables.Epoch)
 
+_LOCK = select(EPOCH.c.value).with_for_update()
+_LAST_EVENT = select(func.coalesce(func.max(AUDIT.c.sequence), 0))
+
 
 class Change:
     """What may be read and written in one change. Made by `Store.change`."""
@@ -36,7 +39,7 @@ class Change:
     def __init__(self, connection: Connection) -> None:
         """Takes the lock; blocks while another change holds it. (SQLite took it with BEGIN IMMEDIATE.)"""
         self._connection = connection
-        connection.execute(select(EPOCH.c.value).with_for_update())
+        connection.execute(_LOCK)
 
     def merchant(self, merchant_id: str) -> MerchantRecord | None:
         return queries.merchant(self._connection, merchant_id)
@@ -116,5 +119,5 @@ class Change:
 
     def audit(self, record: AuditRecord) -> None:
         """Appends an event. The lock makes the sequence free of gaps."""
-        last = self._connection.execute(select(func.coalesce(func.max(AUDIT.c.sequence), 0))).scalar_one()
+        last = self._connection.execute(_LAST_EVENT).scalar_one()
         self._connection.execute(insert(AUDIT), {"sequence": last + 1, **to_row(record)})

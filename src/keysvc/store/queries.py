@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, bindparam, select
 
 from keysvc.model.records import Holdings, KeyRecord, MerchantRecord, PrincipalRecord, SlotRecord, UsageRecord
 from keysvc.model.slots import Slot
@@ -15,10 +15,15 @@ KEY = table_of(tables.CredentialKey)
 PRINCIPAL = table_of(tables.Principal)
 USAGE = table_of(tables.CredentialUsage)
 
-_HOLDINGS = select(MERCHANT, SLOT, KEY).select_from(
-    MERCHANT.outerjoin(SLOT, SLOT.c.merchant_id == MERCHANT.c.merchant_id).outerjoin(
-        KEY, (KEY.c.merchant_id == SLOT.c.merchant_id) & (KEY.c.slot == SLOT.c.slot)
+_HOLDINGS = (
+    select(MERCHANT, SLOT, KEY)
+    .select_from(
+        MERCHANT.outerjoin(SLOT, SLOT.c.merchant_id == MERCHANT.c.merchant_id).outerjoin(
+            KEY, (KEY.c.merchant_id == SLOT.c.merchant_id) & (KEY.c.slot == SLOT.c.slot)
+        )
     )
+    .where(MERCHANT.c.merchant_id == bindparam("id"))
+    .order_by(KEY.c.version.desc())
 )
 
 
@@ -37,8 +42,7 @@ def merchants(connection: Connection, after: str | None, limit: int) -> list[Mer
 
 def holdings(connection: Connection, merchant_id: str) -> Holdings | None:
     """A merchant with its slots and keys, in one statement and so of one instant, or None."""
-    query = _HOLDINGS.where(MERCHANT.c.merchant_id == merchant_id).order_by(KEY.c.version.desc())
-    rows = connection.execute(query).mappings().all()
+    rows = connection.execute(_HOLDINGS, {"id": merchant_id}).mappings().all()
     if not rows:
         return None
     found = Holdings(to_record(MerchantRecord, MERCHANT, rows[0]), {}, {})

@@ -6,6 +6,7 @@ where stored rows contradict what is written.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from keysvc.model.errors import StoreUnavailable
 from keysvc.model.records import Holdings, MerchantRecord, PrincipalRecord, UsageRecord
 from keysvc.model.slots import Slot
 from keysvc.store import queries, tables
@@ -26,6 +28,9 @@ from keysvc.store.rows import table_of
 
 BINDING = table_of(tables.TokenBinding)
 
+TURN_SECONDS = 5.0
+"""How long a change waits for those before it."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -36,12 +41,13 @@ class Store:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._reader = reader_of(engine)
+        self._turn = threading.Lock()
         self.epoch = EpochReader(engine)
 
     @contextmanager
     def change(self) -> Iterator[Change]:
         """One transaction: committed at the end, undone by any exception. Blocks while another runs."""
-        with errors_told_apart(), self._engine.begin() as connection:
+        with self._writing() as connection:
             yield Change(connection)
 
     def merchant(self, merchant_id: str) -> MerchantRecord | None:
@@ -70,7 +76,7 @@ class Store:
         dialect_insert = sqlite_insert if self._engine.dialect.name == "sqlite" else postgresql_insert
         statement = dialect_insert(USAGE)
         newer = statement.excluded.last_used_time
-        with errors_told_apart(), self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(
                 statement.on_conflict_do_update(
                     index_elements=["merchant_id", "slot", "version"],
@@ -89,7 +95,7 @@ class Store:
     def forget_before(self, requests_before: datetime, changes_kept: int) -> None:
         """Deletes old request_ids, and all but the newest entries of the log of changes."""
         newest = select(func.coalesce(func.max(CHANGE.c.epoch), 0)).scalar_subquery()
-        with errors_told_apart(), self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(delete(REQUEST).where(REQUEST.c.time < requests_before))
             connection.execute(delete(CHANGE).where(CHANGE.c.epoch <= newest - changes_kept))
 
@@ -104,7 +110,7 @@ class Store:
             {"purpose": purpose, "generation": generation, "check_value": check_value}
             for (purpose, generation), check_value in check_values.items()
         ]
-        with errors_told_apart(), self._engine.begin() as connection:
+        with self._writing() as connection:
             connection.execute(insert(BINDING), rows)
 
     def close(self) -> None:
@@ -114,6 +120,17 @@ class Store:
     def _read(self, query: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         with self._connected() as connection:
             return query(connection, *args, **kwargs)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        # Writers take turns here: in SQLite they would poll for the lock, and starve each other.
+        if not self._turn.acquire(timeout=TURN_SECONDS):
+            raise StoreUnavailable("Too many changes wait for the database: try again")
+        try:
+            with errors_told_apart(), self._engine.begin() as connection:
+                yield connection
+        finally:
+            self._turn.release()
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:

@@ -1,0 +1,94 @@
+"""The entrance: `python -m bench`, behind `make bench`. A goal that is missed is told, and is no failure."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench import cores, machine, report
+from bench.cores import Cores
+from bench.figures import Plan, Row, Steps
+from bench.populate import populate
+from bench.scenarios import beside_bare, creates, many_merchants
+
+PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+FULL = Plan(rounds=15, seconds=1.0, few=1_000, many=100_000, working_set=200, creates=100)
+QUICK = Plan(rounds=1, seconds=0.2, few=50, many=200, working_set=10, creates=10)
+
+Scenario = Callable[[Path, Plan, Cores, Steps], list[Row]]
+
+
+class Section(StrEnum):
+    """The parts of the report."""
+
+    A = "A"
+    B = "B"
+    C = "C"
+
+
+SCENARIOS: dict[Section, Scenario] = {
+    Section.A: beside_bare.run,
+    Section.B: many_merchants.run,
+    Section.C: creates.run,
+}
+
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="Very short: shows that it runs, not how fast.")] = False,
+    only: Annotated[Section | None, typer.Option(help="One section.", case_sensitive=False)] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help=f"Rounds of each measurement, {FULL.rounds} by default.", min=1)
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help=f"Length of a round under load, {FULL.seconds:g} by default.", min=0.1)
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write docs/performance.md too.")] = False,
+) -> None:
+    """Measure keysvc beside a bare gRPC server and a bare token. State stands in TMPDIR: let it be a real disk."""
+    sections = [only] if only else list(Section)
+    if Section.A in sections and shutil.which("h2load") is None:
+        typer.echo("bench: h2load is missing, which section A needs: apt-get install nghttp2-client", err=True)
+        raise typer.Exit(1)
+    plan = QUICK if quick else FULL
+    plan = replace(plan, rounds=rounds or plan.rounds, seconds=seconds or plan.seconds)
+    # The bench has databases of its own, whatever the environment names.
+    os.environ.pop("KEYSVC_DATABASE_URL", None)
+    chosen = cores.choose()
+    with tempfile.TemporaryDirectory(prefix="keysvc-bench-") as directory, report.ProgressSteps() as steps:
+        state = Path(directory)
+        described = machine.describe(state, chosen)
+        # Threads that start from here on, those of gRPC too, stay on the load's core.
+        with cores.on_core(chosen.load):
+            rows = _measure(state, plan, chosen, steps, sections)
+    report.show(rows, described)
+    if write:
+        PAGE.parent.mkdir(exist_ok=True)
+        PAGE.write_text(report.markdown(rows, described, _options(plan, quick, only)))
+
+
+def _measure(state: Path, plan: Plan, chosen: Cores, steps: Steps, sections: list[Section]) -> list[Row]:
+    home = state / "few"
+    few = range(0, plan.many, plan.many // plan.few)
+    populate(home, few, chosen, steps.begin(f"making {plan.few:,} merchants", plan.few))
+    return [row for section in sections for row in SCENARIOS[section](home, plan, chosen, steps)]
+
+
+def _options(plan: Plan, quick: bool, only: Section | None) -> str:
+    chosen = f"{' --quick' if quick else ''}{f' --only {only}' if only else ''}"
+    return f"{chosen} --rounds {plan.rounds} --seconds {plan.seconds:g}"
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m bench")

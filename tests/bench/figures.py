@@ -1,0 +1,68 @@
+"""What was measured, as values: a row is a series of one value a round, and perhaps a ratio and its goal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+from typing import Protocol
+
+Series = list[float]
+"""One value a round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured."""
+
+    rounds: int
+    seconds: float
+    few: int
+    many: int
+    working_set: int
+    creates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What the median of the ratios should be."""
+
+    limit: float
+    at_least: bool
+
+    def met(self, ratio: float) -> bool:
+        return ratio >= self.limit if self.at_least else ratio <= self.limit
+
+    def __str__(self) -> str:
+        return f"{'at least' if self.at_least else 'at most'} {self.limit:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the report. `calls` is how many were measured in all rounds together."""
+
+    section: str
+    what: str
+    calls: int
+    values: Series
+    unit: str
+    ratios: Series | None = None
+    ratio_to: str = ""
+    goal: Goal | None = None
+
+    @property
+    def met(self) -> bool | None:
+        """None where there is no goal."""
+        return self.goal.met(median(self.ratios)) if self.goal and self.ratios else None
+
+
+def pairwise(values: Series, base: Series) -> Series:
+    """Ratios within each round: what slowed a whole round down, slowed both."""
+    return [value / other for value, other in zip(values, base, strict=True)]
+
+
+class Steps(Protocol):
+    """Tells a person how far a long job is."""
+
+    def begin(self, what: str, total: int) -> Callable[[int], None]:
+        """Returns what to call with the number of steps done since the last call."""

@@ -1,0 +1,151 @@
+"""The two load generators, and the check that what they were answered is right.
+
+`h2load` is faster than any server in Python, but sends one body only and looks at no answer's text.
+Threads of a Python client send varied bodies and compare every answer.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+
+from bench.cores import cpu_seconds
+
+VERIFY = "/keysvc.v1.CredentialService/VerifyHmac"
+PREFIX_BYTES = 5
+"""Before each message of gRPC: a flag and its length (PROTOCOL-HTTP2.md, Length-Prefixed-Message)."""
+_CALL_SECONDS = 20.0
+_TIME = re.compile(r"finished in ([\d.]+)(us|ms|s),")
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0}
+_DONE = re.compile(r"requests: \d+ total, \d+ started, (\d+) done, (\d+) succeeded, (\d+) failed")
+_GOOD = re.compile(r"status codes: (\d+) 2xx, 0 3xx, 0 4xx, 0 5xx")
+_DATA = re.compile(r"headers \([^)]*\), \S+ \((\d+)\) data")
+
+
+class WrongAnswer(RuntimeError):
+    """A server under load did not answer what is right: its figures mean nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A request as it is on the wire, and the one right answer to it."""
+
+    request: bytes = field(repr=False)
+    answer: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server's method, and the header that it takes."""
+
+    address: str
+    pid: int
+    authorization: str = field(repr=False)
+    method: str = VERIFY
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("authorization", self.authorization),)
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """What one round of load found."""
+
+    calls: int
+    calls_per_second: float
+    cpu_per_call: float
+    """Seconds of the server's processor time."""
+
+
+def check(target: Target, question: Question) -> None:
+    """One ordinary call. Raises WrongAnswer."""
+    call_each(target, [question], in_flight=1)
+
+
+def h2load(target: Target, question: Question, in_flight: int, seconds: float) -> Burst:
+    """One connection with `in_flight` calls on it. Raises WrongAnswer.
+
+    There is no --warm-up-time: h2load counts the bytes of its warm-up, but not the answers, and the
+    check of the bytes would be lost. Callers warm up with a round that they do not count.
+    """
+    frame = b"\0" + len(question.request).to_bytes(PREFIX_BYTES - 1, "big") + question.request
+    with tempfile.NamedTemporaryFile() as body:
+        body.write(frame)
+        body.flush()
+        before = cpu_seconds(target.pid)
+        text = _run_h2load(target, Path(body.name), in_flight, seconds)
+        used = cpu_seconds(target.pid) - before
+    return _read(text, PREFIX_BYTES + len(question.answer), in_flight, used)
+
+
+def call_each(target: Target, questions: Iterable[Question], in_flight: int) -> Burst:
+    """Each question once, by as many threads as calls are in flight. Raises WrongAnswer."""
+    return _call(target, iter(questions), in_flight)
+
+
+def call_for(target: Target, questions: list[Question], in_flight: int, seconds: float) -> Burst:
+    """The questions in turn, over and over, for so long. Raises WrongAnswer."""
+
+    def endless() -> Iterator[Question]:
+        end = time.perf_counter() + seconds  # from the first call on, not from before the connection
+        while time.perf_counter() < end:
+            yield from questions
+
+    return _call(target, endless(), in_flight)
+
+
+def _call(target: Target, questions: Iterator[Question], in_flight: int) -> Burst:
+    lock = threading.Lock()
+
+    def work(ask: Callable[..., bytes]) -> int:
+        for calls in itertools.count():
+            with lock:
+                question = next(questions, None)
+            if question is None:
+                return calls
+            if ask(question.request, metadata=target.metadata, timeout=_CALL_SECONDS) != question.answer:
+                raise WrongAnswer(f"{target.address} gave another answer than the right one")
+        raise AssertionError  # counting does not end
+
+    with grpc.insecure_channel(target.address) as channel, ThreadPoolExecutor(in_flight) as threads:
+        grpc.channel_ready_future(channel).result(_CALL_SECONDS)
+        ask: Callable[..., bytes] = channel.unary_unary(target.method)
+        before, begin = cpu_seconds(target.pid), time.perf_counter()
+        calls = sum(threads.map(work, [ask] * in_flight))
+        elapsed, used = time.perf_counter() - begin, cpu_seconds(target.pid) - before
+    return Burst(calls, calls / elapsed, used / calls)
+
+
+def _run_h2load(target: Target, body: Path, in_flight: int, seconds: float) -> str:
+    command = [
+        "h2load", "-D", f"{int(seconds * 1000)}ms", "-c", "1", "-m", str(in_flight), "-d", str(body),
+        "-H", "content-type: application/grpc", "-H", "te: trailers", "-H", f"authorization: {target.authorization}",
+        f"http://{target.address}{target.method}",
+    ]  # fmt: skip
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def _read(text: str, answer_bytes: int, in_flight: int, used: float) -> Burst:
+    """A refusal has status 200 too, and tells its grpc-status in trailers; but it has no data, or other data."""
+    time_taken, done, good, data = (pattern.search(text) for pattern in (_TIME, _DONE, _GOOD, _DATA))
+    if not (time_taken and done and good and data):
+        raise WrongAnswer(f"h2load tells of failures, or is a version that this does not read:\n{text}")
+    calls, succeeded, failed = (int(number) for number in done.groups())
+    answers, rest = divmod(int(data[1]), answer_bytes)
+    # When the time is up, some calls in flight have their data already, but not their trailers.
+    all_right = not rest and calls <= answers <= calls + in_flight
+    if not calls or failed or succeeded != calls or int(good[1]) < calls or not all_right:
+        raise WrongAnswer(f"{calls} calls were answered {data[1]} bytes, and a right answer has {answer_bytes}")
+    # Not by the rate that it tells: that is for the time asked for, which it overruns on a busy core.
+    return Burst(calls, calls / (float(time_taken[1]) * _UNITS[time_taken[2]]), used / answers)

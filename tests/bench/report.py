@@ -1,0 +1,114 @@
+"""How the figures are shown: tables to a person, a line a row to a program, Markdown to the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import groupby
+from statistics import median
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from bench.figures import Row, Series
+
+COLUMNS = ("what", "n", "median", "min..max", "ratio (min..max)", "goal", "")
+READING = (
+    "Medians and min..max are over rounds, and n counts the calls of all rounds. What is compared runs in turns; a"
+    " ratio is taken within each round, and its median is held against the goal."
+)
+SECTIONS = {
+    "A": "VerifyHmac of a 460-byte message over the wire, by h2load, the server on one core and the load on another."
+    " Beside it a bare grpcio server with as many threads: its echo answers the request's bytes unread.",
+    "B": "VerifyHmac where the database holds many merchants, and where it holds few; the same merchants are called in"
+    " both, 16 calls in flight, from a Python client that checks every answer. Every round has servers of its own.",
+    "C": "CreateCredential of an HMAC key on SQLite, against what the token takes to generate and wrap one.",
+}
+
+
+class ProgressSteps:
+    """Bars on stderr, where a person reads it. Drawn only when a step is done, never while one is measured."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=console, auto_refresh=False, disable=not console.is_terminal)
+
+    def __enter__(self) -> ProgressSteps:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def begin(self, what: str, total: int) -> Callable[[int], None]:
+        task = self._progress.add_task(what, total=total)
+        self._progress.refresh()
+
+        def done(steps: int) -> None:
+            self._progress.advance(task, steps)
+            self._progress.refresh()
+
+        return done
+
+
+def show(rows: list[Row], machine: dict[str, str]) -> None:
+    """To stdout."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        print("\n".join(plain(rows, machine)))
+        return
+    for section, its_rows in groupby(rows, lambda row: row.section):
+        table = Table(*COLUMNS, title=f"{section}. {SECTIONS[section]}", title_justify="left")
+        for row in its_rows:
+            table.add_row(*_cells(row), style="bold" if row.goal else "")
+        console.print(table)
+    console.print(READING, *(f"{name}: {value}" for name, value in machine.items()), sep="\n")
+
+
+def plain(rows: list[Row], machine: dict[str, str]) -> list[str]:
+    """A line a row: its section and its cells, set apart by tabs."""
+    return ["\t".join((row.section, *_cells(row))) for row in rows] + [f"{name}: {machine[name]}" for name in machine]
+
+
+def markdown(rows: list[Row], machine: dict[str, str], options: str) -> str:
+    """The page docs/performance.md."""
+    lines = [
+        "# Performance",
+        "",
+        f"Written by `make bench` (`python -m bench --write{options}`): run it again rather than edit this. {READING}",
+        "",
+    ]
+    for section, its_rows in groupby(rows, lambda row: row.section):
+        lines += [f"## {section}", "", SECTIONS[section], "", _line(COLUMNS), _line(("---",) * len(COLUMNS))]
+        lines += [*(_line(_cells(row)) for row in its_rows), ""]
+    lines += ["## The machine", "", *(f"- {name}: {value}" for name, value in machine.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return "| " + " | ".join(cell or " " for cell in cells) + " |"
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.what,
+        f"{row.calls:,}",
+        f"{median(row.values):,.0f} {row.unit}",
+        _spread(row.values, _whole),
+        f"{_ratio(median(row.ratios))} ({_spread(row.ratios, _ratio)}) of {row.ratio_to}" if row.ratios else "",
+        str(row.goal) if row.goal else "",
+        "" if row.met is None else "met" if row.met else "not met",
+    )
+
+
+def _spread(values: Series, form: Callable[[float], str]) -> str:
+    return f"{form(min(values))}..{form(max(values))}"
+
+
+def _whole(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"

@@ -1,0 +1,55 @@
+"""Starts what is measured, each as a process of its own on the servers' core, and ends it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.server import DevServer
+
+from bench.cores import Cores, on_core
+from bench.load import Target
+
+TESTS = Path(__file__).parents[1]
+
+
+@contextmanager
+def bare_server(threads: int, cores: Cores) -> Iterator[tuple[str, int]]:
+    """The address and process id of a `bench.bare`."""
+    with program(cores, "bench.bare", str(threads)) as process:
+        assert process.stdout is not None
+        yield process.stdout.readline().strip(), process.pid
+
+
+@contextmanager
+def keysvc(home: Path, cores: Cores) -> Iterator[Target]:
+    """`keysvc dev` on a home that is there."""
+    server = DevServer(home)
+    with on_core(cores.server):
+        server.start()
+    try:
+        with server.client() as client:
+            authorization = client.metadata[0][1]
+        yield Target(server.address, server.pid, authorization)
+    finally:
+        server.stop()
+
+
+@contextmanager
+def program(cores: Cores, module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """One of the bench's own programs on the servers' core, with pipes to it; killed at the end."""
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    with on_core(cores.server):
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -1,0 +1,68 @@
+"""The bench in its shortest form: that it still runs, checks what it is answered, and says what it found."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import cores, report
+from bench.bare import SERVICE
+from bench.figures import Goal, Row
+from bench.load import Question, Target, WrongAnswer, call_each, h2load
+from bench.servers import TESTS, bare_server
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[Target]:
+    with bare_server(2, cores.choose()) as (address, pid):
+        yield Target(address, pid, "Basic bm8gb25l", f"/{SERVICE}/Echo")
+
+
+def test_the_shortest_bench_prints_every_figure_with_its_verdict(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "bench", "--quick"],
+        env={**os.environ, "PYTHONPATH": str(TESTS), "TMPDIR": str(tmp_path)},
+        check=True, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    lines = [line.split("\t") for line in run.stdout.splitlines() if "\t" in line]
+    verdicts = {section: [line[-1] for line in lines if line[0] == section and line[-1]] for section in "ABC"}
+    assert {"A": 2, "B": 2, "C": 2} == {section: len(found) for section, found in verdicts.items()}
+    assert {"met", "not met"} >= {verdict for found in verdicts.values() for verdict in found}
+    assert [] == [line for line in lines if int(line[2].replace(",", "")) < 1]
+    assert "Kernel: " in run.stdout
+    assert [] == list(tmp_path.iterdir()), "the bench leaves its state behind"
+
+
+def test_answers_of_the_right_length_are_counted(echo: Target) -> None:
+    begin = time.perf_counter()
+    burst = h2load(echo, Question(b"ask", b"ask"), in_flight=4, seconds=0.3)
+    elapsed = time.perf_counter() - begin
+    assert burst.calls / elapsed <= burst.calls_per_second <= burst.calls / 0.29
+    assert 0 < burst.cpu_per_call < elapsed / burst.calls
+
+
+def test_another_answer_than_the_right_one_stops_the_bench(echo: Target) -> None:
+    with pytest.raises(WrongAnswer):
+        h2load(echo, Question(b"ask", b"an answer"), in_flight=4, seconds=0.1)
+    with pytest.raises(WrongAnswer):
+        call_each(echo, [Question(b"ask", b"ask"), Question(b"ask", b"aks")], in_flight=2)
+
+
+def test_refusals_are_no_answers_though_their_http_status_is_200(echo: Target) -> None:
+    nowhere = Target(echo.address, echo.pid, echo.authorization, f"/{SERVICE}/Nothing")
+    with pytest.raises(WrongAnswer):
+        h2load(nowhere, Question(b"ask", b"ask"), in_flight=4, seconds=0.1)
+
+
+def test_a_missed_goal_is_told_by_the_median_of_the_ratios() -> None:
+    row = Row("A", "calls", 30, [1.0, 2.0, 3.0], "calls/s", [0.7, 0.74, 0.9], "theirs", Goal(0.75, at_least=True))
+    assert ["A", "calls", "30", "2 calls/s", "1..3", "0.74 (0.70..0.90) of theirs", "at least 0.75", "not met"] == (
+        report.plain([row], {})[0].split("\t")
+    )
+    assert "| at least 0.75 | not met |" in report.markdown([row], {"Kernel": "K"}, "")
