@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from keysvc.model.errors import Integrity, Misconfigured, StoreUnavailable
@@ -17,6 +17,8 @@ POOL_SIZE = 20
 _BUSY_MILLISECONDS = 5000
 _CONNECT_SECONDS = 2
 _AUTOCOMMIT = "AUTOCOMMIT"
+_OUT_OF_REACH = (OperationalError, InternalError, DatabaseError)
+"""The last as it is, not the kinds derived from it: SQLite tells so of a file that is no database."""
 
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode = WAL",
@@ -31,23 +33,26 @@ def open_engine(url: str) -> Engine:
     """An engine for `sqlite:///PATH` or `postgresql+psycopg://…`. Raises Misconfigured; does not connect yet."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise Misconfigured(
             "KEYSVC_DATABASE_URL is no database URL: write sqlite:///PATH or postgresql://HOST/NAME"
         ) from None
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            raise Misconfigured("KEYSVC_DATABASE_URL names a database in memory: write sqlite:///PATH")
         engine = create_engine(parsed, pool_size=POOL_SIZE, hide_parameters=True)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_immediate)
         return engine
     if parsed.drivername == "postgresql+psycopg":
+        options = f"{parsed.query.get('options', '')} -c lock_timeout={_BUSY_MILLISECONDS}"
         return create_engine(
             parsed,
             pool_size=POOL_SIZE,
             hide_parameters=True,
-            connect_args={"connect_timeout": _CONNECT_SECONDS},
+            connect_args={"connect_timeout": _CONNECT_SECONDS, "options": options.strip()},
         )
     raise Misconfigured(f"KEYSVC_DATABASE_URL names {parsed.drivername}: keysvc runs on sqlite and postgresql")
 
@@ -64,7 +69,11 @@ def errors_told_apart() -> Iterator[None]:
         yield
     except IntegrityError:
         raise Integrity("The stored rows contradict this change; nothing was changed") from None
-    except (OperationalError, InterfaceError, PoolTimeoutError) as error:
+    except DatabaseError as error:
+        if type(error) not in _OUT_OF_REACH:
+            raise  # a statement of ours is wrong
+        raise StoreUnavailable("The database does not answer: try again") from error
+    except (InterfaceError, PoolTimeoutError) as error:
         raise StoreUnavailable("The database does not answer: try again") from error
 
 

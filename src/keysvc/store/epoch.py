@@ -75,7 +75,7 @@ class EpochReader:
             cursor.execute(_READ)
             return int(cursor.fetchall()[0][0])
         except self._engine.dialect.loaded_dbapi.Error as error:
-            self._forget_connection()
+            self._forget_all_connections()
             raise StoreUnavailable("The database does not answer: try again") from error
 
     def _connect(self) -> DBAPICursor:
@@ -92,3 +92,8 @@ class EpochReader:
             self._connection.invalidate()
         self._connection = None
         self._cursor = None
+
+    def _forget_all_connections(self) -> None:
+        """Where one is broken, so are most likely all that the pool has kept."""
+        self._forget_connection()
+        self._engine.dispose()

@@ -7,20 +7,43 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from keysvc.model.errors import Misconfigured
 from keysvc.store.engine import errors_told_apart, reader_of
 
+_LOCK = 0x6B657973
+"""The advisory lock of upgrades on PostgreSQL: an arbitrary number, the same in every version."""
+
 
 def upgrade(engine: Engine) -> tuple[str | None, str | None]:
-    """Applies what is missing, in one transaction; returns the revision before and after."""
-    with errors_told_apart(), engine.begin() as connection:
-        config = _config()
-        config.attributes["connection"] = connection
-        context = MigrationContext.configure(connection)
-        before = context.get_current_revision()
-        command.upgrade(config, "head")
-        return before, context.get_current_revision()
+    """Applies what is missing, in one transaction; returns the revision before and after.
+
+    Of several at once the first does it, and the others find it done. Raises Misconfigured where it cannot be done.
+    """
+    config = _config()
+    try:
+        with errors_told_apart(), engine.begin() as connection:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            context = MigrationContext.configure(connection)
+            before = context.get_current_revision()
+            _require_known(config, before)
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            return before, context.get_current_revision()
+    except SQLAlchemyError as error:
+        raise Misconfigured(
+            "The database cannot be brought to the newest schema, and was not changed: it holds something else"
+            f" ({type(error).__name__})"
+        ) from error
+
+
+def _require_known(config: Config, revision: str | None) -> None:
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise Misconfigured(f"The database is at schema {revision}, which this version does not know: run a newer one")
 
 
 def require_newest(engine: Engine) -> None:

@@ -71,7 +71,9 @@ class Store:
             return
         rows = [
             {"merchant_id": merchant_id, "slot": slot, "version": version, "last_used_time": time}
-            for (merchant_id, slot, version), time in used.items()
+            for (merchant_id, slot, version), time in sorted(
+                used.items()
+            )  # in one order, so that two writers never wait for each other
         ]
         dialect_insert = sqlite_insert if self._engine.dialect.name == "sqlite" else postgresql_insert
         statement = dialect_insert(USAGE)

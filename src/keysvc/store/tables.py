@@ -61,6 +61,9 @@ class Credential(SQLModel, table=True):
         CheckConstraint(_one_of("state", SlotState, SlotState.EMPTY), name="ck_credential_state"),
         CheckConstraint("(state = 'INACTIVE') = (revoke_time IS NOT NULL)", name="ck_credential_revoke_time"),
         CheckConstraint(_one_of("secret_format", SecretFormat), name="ck_credential_secret_format"),
+        CheckConstraint(
+            f"hmac_algorithm IS NULL OR {_one_of('hmac_algorithm', HmacAlgorithm)}", name="ck_credential_algorithm"
+        ),
         CheckConstraint("version >= 1 AND revision >= version", name="ck_credential_version"),
     )
 

@@ -133,6 +133,10 @@ def upgrade() -> None:
             name="ck_credential_slot",
         ),
         sa.CheckConstraint("state IN ('ACTIVE', 'INACTIVE')", name="ck_credential_state"),
+        sa.CheckConstraint(
+            "hmac_algorithm IS NULL OR hmac_algorithm IN ('HMAC_SHA256', 'HMAC_SHA384', 'HMAC_SHA512', 'HMAC_SHA1')",
+            name="ck_credential_algorithm",
+        ),
         sa.CheckConstraint("version >= 1 AND revision >= version", name="ck_credential_version"),
         sa.ForeignKeyConstraint(["merchant_id"], ["merchant.merchant_id"], name="fk_credential_merchant"),
         sa.PrimaryKeyConstraint("merchant_id", "slot"),
