@@ -6,6 +6,7 @@ load calls share reads, so the database sees far fewer of them than there are ca
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -75,7 +76,7 @@ class EpochReader:
             cursor.execute(_READ)
             return int(cursor.fetchall()[0][0])
         except self._engine.dialect.loaded_dbapi.Error as error:
-            self._forget_all_connections()
+            self._doubt_all_connections()
             raise StoreUnavailable("The database does not answer: try again") from error
 
     def _connect(self) -> DBAPICursor:
@@ -93,7 +94,12 @@ class EpochReader:
         self._connection = None
         self._cursor = None
 
-    def _forget_all_connections(self) -> None:
-        """Where one is broken, so are most likely all that the pool has kept."""
+    def _doubt_all_connections(self) -> None:
+        """Where one is broken, so are most likely all that the pool has kept: a failing query lets it find out."""
         self._forget_connection()
-        self._engine.dispose()
+        with (
+            contextlib.suppress(StoreUnavailable),
+            errors_told_apart(),
+            reader_of(self._engine).connect() as connection,
+        ):
+            connection.execute(select(1))

@@ -69,11 +69,10 @@ class Store:
         """Moves last uses forward; never back."""
         if not used:
             return
+        # In one order, so that two writers never wait for each other.
         rows = [
             {"merchant_id": merchant_id, "slot": slot, "version": version, "last_used_time": time}
-            for (merchant_id, slot, version), time in sorted(
-                used.items()
-            )  # in one order, so that two writers never wait for each other
+            for (merchant_id, slot, version), time in sorted(used.items())
         ]
         dialect_insert = sqlite_insert if self._engine.dialect.name == "sqlite" else postgresql_insert
         statement = dialect_insert(USAGE)

@@ -1,0 +1,1 @@
+"""One contract kit for the store: every test runs on SQLite and on PostgreSQL."""

@@ -1,0 +1,72 @@
+"""Records as the services would write them, but for the MACs: the store checks none."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from keysvc.model.records import (
+    AuditRecord,
+    KeyRecord,
+    MerchantRecord,
+    MerchantState,
+    PrincipalKind,
+    PrincipalRecord,
+    PrincipalState,
+    SlotRecord,
+    SlotState,
+)
+from keysvc.model.slots import RULES, HmacAlgorithm, Kind, Slot
+from keysvc.store.changes import Change
+
+NOON = datetime(2026, 3, 29, 12, 0, 0, 123457, tzinfo=UTC)
+"""To the microsecond, on a day when clocks in Europe move."""
+MAC = bytes(range(32))
+MATERIAL = bytes(reversed(range(40)))
+
+
+def a_merchant(merchant_id: str = "m", state: MerchantState = MerchantState.ACTIVE) -> MerchantRecord:
+    return MerchantRecord(
+        merchant_id=merchant_id, display_name="Merchant", psp=None, acquirer=None, state=state,
+        create_time=NOON, update_time=NOON, revision=1, mac=MAC, mac_generation=1,
+    )  # fmt: skip
+
+
+def a_slot(slot: Slot = Slot.PRIMARY_HMAC_KEY, version: int = 1, merchant_id: str = "m") -> SlotRecord:
+    """An active slot."""
+    rule = RULES[slot]
+    return SlotRecord(
+        merchant_id=merchant_id, slot=slot, state=SlotState.ACTIVE, version=version,
+        hmac_algorithm=HmacAlgorithm.HMAC_SHA256 if rule.kind is Kind.HMAC_KEY else None,
+        secret_format=rule.default_format, fingerprint="0123456789abcdef", weak_key=False,
+        create_time=NOON, renew_time=None, revoke_time=None, revision=version, mac=MAC, mac_generation=1,
+    )  # fmt: skip
+
+
+def a_key(slot: Slot = Slot.PRIMARY_HMAC_KEY, version: int = 1, merchant_id: str = "m") -> KeyRecord:
+    """A slot's current key."""
+    kind = RULES[slot].kind
+    return KeyRecord(
+        merchant_id=merchant_id, slot=slot, version=version, kind=kind,
+        hmac_algorithm=HmacAlgorithm.HMAC_SHA256 if kind is Kind.HMAC_KEY else None,
+        material=MATERIAL, generation=1, create_time=NOON, expire_time=None, mac=MAC, mac_generation=1,
+    )  # fmt: skip
+
+
+def a_principal(principal_id: str = "admin") -> PrincipalRecord:
+    return PrincipalRecord(
+        principal_id=principal_id, kind=PrincipalKind.ADMIN, state=PrincipalState.ACTIVE, password_digest=MAC,
+        digest_generation=1, create_time=NOON, revision=1, mac=MAC, mac_generation=1,
+    )  # fmt: skip
+
+
+def an_event(resource: str = "merchants/m", seconds: int = 0) -> AuditRecord:
+    return AuditRecord(
+        time=NOON + timedelta(seconds=seconds), principal="admin", method="/keysvc.v1.MerchantService/CreateMerchant",
+        resource=resource, version=0, outcome="OK", reason="", request_id="", peer="ipv4:127.0.0.1:1",
+    )  # fmt: skip
+
+
+def add_filled_slot(change: Change, slot: Slot = Slot.PRIMARY_HMAC_KEY, merchant_id: str = "m") -> None:
+    """An active slot with its current key, version 1."""
+    change.add_slot(a_slot(slot, merchant_id=merchant_id))
+    change.add_key(a_key(slot, merchant_id=merchant_id))

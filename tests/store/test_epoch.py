@@ -1,0 +1,163 @@
+"""The epoch counts every committed change that an answer may depend on, whoever made it, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from support.databases import Database
+
+from keysvc.model.slots import Slot
+from keysvc.store.changes import Change
+from keysvc.store.store import Store
+from store.records import NOON, a_key, a_merchant, a_principal, a_slot, add_filled_slot, an_event
+
+SLOT = Slot.PRIMARY_HMAC_KEY
+
+CHANGES: list[tuple[str, Callable[[Change], None], str]] = [
+    ("a merchant added", lambda change: change.add_merchant(a_merchant("new")), "merchants/new"),
+    ("a merchant put", lambda change: change.put_merchant(a_merchant()), "merchants/m"),
+    ("a slot added", lambda change: change.add_slot(a_slot(Slot.API_PASSWORD)), "merchants/m"),
+    ("a slot put", lambda change: change.put_slot(a_slot()), "merchants/m"),
+    ("a key added", lambda change: change.add_key(replace(a_key(version=2), expire_time=NOON)), "merchants/m"),
+    ("a key put", lambda change: change.put_key(a_key()), "merchants/m"),
+    ("a key deleted", lambda change: change.delete_keys("m", SLOT, [1]), "merchants/m"),
+    ("a principal added", lambda change: change.add_principal(a_principal("new")), "principals/new"),
+    ("a principal put", lambda change: change.put_principal(a_principal()), "principals/admin"),
+]
+
+_ADD_MERCHANT = (
+    "INSERT INTO merchant SELECT 'n', display_name, psp, acquirer, state, create_time, update_time, revision, mac,"
+    " mac_generation FROM merchant WHERE merchant_id = 'm'"
+)
+SECOND_WRITES = [
+    (_ADD_MERCHANT, ["merchants/n"]),
+    ("UPDATE merchant SET state = 'SUSPENDED' WHERE merchant_id = 'm'", ["merchants/m"]),
+    ("UPDATE credential SET fingerprint = 'edited'", ["merchants/m"]),
+    ("UPDATE credential_key SET mac_generation = 2", ["merchants/m"]),
+    ("DELETE FROM credential_key", ["merchants/m"]),
+    ("UPDATE principal SET state = 'DISABLED'", ["principals/admin"]),
+    ("UPDATE merchant SET merchant_id = 'moved' WHERE merchant_id = 'bare'", ["merchants/bare", "merchants/moved"]),
+    ("UPDATE principal SET principal_id = 'moved'", ["principals/admin", "principals/moved"]),
+    ("DELETE FROM merchant WHERE merchant_id = 'moved'", ["merchants/moved"]),
+    ("DELETE FROM principal", ["principals/moved"]),
+]
+
+
+def _audit_and_request(store: Store) -> None:
+    with store.change() as change:
+        change.audit(an_event())
+        change.remember_request("admin", "r-1", "merchants/m", 1, NOON)
+
+
+def _reads(store: Store) -> None:
+    store.holdings("m")
+    store.merchants(None, 9)
+    store.principal("admin")
+
+
+UNCOUNTED: list[tuple[str, Callable[[Store], None]]] = [
+    ("usage", lambda store: store.write_usage({("m", SLOT, 1): NOON})),
+    ("a binding", lambda store: store.bind({("row", 1): b"check"})),
+    ("forgetting", lambda store: store.forget_before(NOON, 1000)),
+    ("audit and request", _audit_and_request),
+    ("reads", _reads),
+]
+
+
+@pytest.fixture(autouse=True)
+def filled(store: Store) -> None:
+    """One merchant with one key, one without, and one principal."""
+    with store.change() as change:
+        change.add_merchant(a_merchant())
+        add_filled_slot(change)
+        change.add_principal(a_principal())
+        change.add_merchant(a_merchant("bare"))
+
+
+def test_every_change_counts_and_is_named(store: Store) -> None:
+    for label, work, subject in CHANGES:
+        before = _epoch(store)
+        with store.change() as change:
+            work(change)
+        assert (label, before + 1) == (label, _epoch(store))
+        assert [subject] == store.epoch.changes(before, before + 1), label
+
+
+def test_a_second_writer_counts_too(store: Store, database: Database) -> None:
+    for statement, subjects in SECOND_WRITES:
+        before = _epoch(store)
+        assert 1 == database.execute(statement), statement
+        assert (statement, before + len(subjects)) == (statement, _epoch(store))
+        assert subjects == sorted(store.epoch.changes(before, _epoch(store)) or []), statement
+
+
+def test_a_key_moved_to_another_merchant_names_both(store: Store, database: Database) -> None:
+    with store.change() as change:
+        change.add_slot(a_slot(merchant_id="bare"))
+    before = _epoch(store)
+    database.execute("UPDATE credential_key SET merchant_id = 'bare'")
+    assert ["merchants/bare", "merchants/m"] == sorted(store.epoch.changes(before, _epoch(store)) or [])
+
+
+def test_one_statement_counts_every_row(store: Store, database: Database) -> None:
+    before = _epoch(store)
+    database.execute("UPDATE merchant SET revision = revision + 1")
+    assert ["merchants/bare", "merchants/m"] == sorted(store.epoch.changes(before, _epoch(store)) or [])
+
+
+def test_what_no_answer_depends_on_does_not_count(store: Store) -> None:
+    before = _epoch(store)
+    for label, work in UNCOUNTED:
+        work(store)
+        assert (label, before) == (label, _epoch(store))
+
+
+def test_a_change_that_was_undone_does_not_count(store: Store) -> None:
+    before = _epoch(store)
+
+    def undone() -> None:
+        with store.change() as change:
+            change.put_merchant(a_merchant())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        undone()
+    assert (before, []) == (_epoch(store), store.epoch.changes(before, before))
+
+
+def test_an_uncommitted_change_is_not_seen(store: Store, database: Database) -> None:
+    other = database.store()
+    seen: list[int] = []
+    store.epoch.read(seen.append)
+    with other.change() as change:
+        change.put_merchant(a_merchant())
+        store.epoch.read(seen.append)
+    store.epoch.read(seen.append)
+    assert [5, 6] == seen
+
+
+def test_changes_are_those_after_the_first_up_to_the_last(store: Store) -> None:
+    assert ["merchants/m"] * 3 + ["principals/admin", "merchants/bare"] == store.epoch.changes(0, 5)
+    assert ["merchants/m", "principals/admin"] == store.epoch.changes(2, 4)
+    assert [] == store.epoch.changes(5, 5)
+
+
+def test_changes_that_were_pruned_are_not_known(store: Store) -> None:
+    for kept, known in [(9, {0, 1, 2, 3, 4}), (2, {3, 4}), (1, {4}), (0, set[int]())]:
+        store.forget_before(NOON, kept)
+        assert known == {after for after in range(5) if store.epoch.changes(after, 5) is not None}
+        assert [] == store.epoch.changes(5, 5)
+
+
+def test_changes_are_not_known_when_the_epoch_went_back(store: Store) -> None:
+    """A database restored from a copy: nothing that is remembered may be relied on."""
+    assert store.epoch.changes(9, 5) is None
+
+
+def _epoch(store: Store) -> int:
+    """The epoch as a process that has never read it finds it."""
+    with store._engine.connect() as connection:
+        in_autocommit = connection.execution_options(isolation_level="AUTOCOMMIT")
+        return int(in_autocommit.exec_driver_sql("SELECT value FROM epoch").scalar_one())
