@@ -106,5 +106,7 @@ def test_two_tokens_of_one_label_are_refused(tokens: Tokens) -> None:
 def test_a_token_is_found_by_its_whole_label(tokens: Tokens) -> None:
     label = tokens.blank().label
     with pytest.raises(Misconfigured):
-        tokens.module.token(label[:-1] or label)
+        tokens.module.token(label + "x")
+    with pytest.raises(Misconfigured):
+        tokens.module.token(label[: len("test")])
     assert label == tokens.module.token(label).label

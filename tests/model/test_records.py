@@ -69,7 +69,7 @@ def test_a_change_of_any_two_fields_changes_the_bytes(record: Any, data: st.Data
 def key_record(**changes: Any) -> KeyRecord:
     record = KeyRecord(
         merchant_id="m-1", slot=Slot.PRIMARY_HMAC_KEY, version=2, kind=Kind.HMAC_KEY,
-        hmac_algorithm=HmacAlgorithm.HMAC_SHA256, material=b"\x00\xff", generation=1,
+        hmac_algorithm=HmacAlgorithm.HMAC_SHA256, material=b"\x00\xff", generation=1, fingerprint="0f",
         create_time=START, expire_time=None, mac=b"mac", mac_generation=3,
     )  # fmt: skip
     return replace(record, **changes)
@@ -83,6 +83,7 @@ CHANGES: dict[str, Any] = {
     "hmac_algorithm": None,
     "material": b"\x00\xfe",
     "generation": 2,
+    "fingerprint": "1f",
     "create_time": START + timedelta(microseconds=1),
     "expire_time": START,
     "mac_generation": 4,
@@ -101,7 +102,7 @@ def test_the_mac_itself_does_not_count() -> None:
 def test_a_key_means_the_same_bytes_in_every_release() -> None:
     """Were they others, every stored row would fail its check: such a change needs rows sealed anew."""
     expected = (
-        '["KeyRecord","m-1","primary-hmac-key",2,"HMAC_KEY","HMAC_SHA256","00ff",1,'
+        '["KeyRecord","m-1","primary-hmac-key",2,"HMAC_KEY","HMAC_SHA256","00ff",1,"0f",'
         '"2026-07-01T12:00:00.250000+00:00",null,3]'
     )
     assert expected.encode() == meaning(key_record())

@@ -25,7 +25,7 @@ class Postgres:
     def new_database(self) -> str:
         """The URL of a new and empty database."""
         name = f"test_{uuid.uuid4().hex[:12]}"
-        _run("psql", "-h", str(self._directory), "-d", "postgres", "-qc", f"CREATE DATABASE {name}")
+        _run("psql", "-U", _USER, "-h", str(self._directory), "-d", "postgres", "-qc", f"CREATE DATABASE {name}")
         return f"postgresql://{_USER}@/{name}?host={self._directory}"
 
 

@@ -11,6 +11,7 @@ from keysvc.cli.files import private_directory, write_private
 from keysvc.cli.settings import Settings
 from keysvc.hsm.module import Module
 from keysvc.model.errors import Misconfigured
+from keysvc.store.engine import sqlite_url
 
 _MODULE_PATHS = (
     "/usr/lib/softhsm/libsofthsm2.so",
@@ -28,6 +29,10 @@ def provision(settings: Settings) -> tuple[Settings, Module]:
     or a whole one.
     """
     home = settings.home
+    if "#" in str(home.absolute()):
+        raise Misconfigured(
+            f"SoftHSM cannot keep a token in {home.absolute()}, for its '#': set KEYSVC_HOME to another"
+        )
     private_directory(home)
     pin_file, tokens, configuration = home / "pin", home / "tokens", home / "softhsm2.conf"
     if not pin_file.exists():
@@ -53,7 +58,7 @@ def provision(settings: Settings) -> tuple[Settings, Module]:
     named = {
         "pkcs11_module": module_path,
         "pin_file": pin_file,
-        "database_url": settings.database_url or f"sqlite:///{(home / 'keysvc.db').absolute()}",
+        "database_url": settings.database_url or sqlite_url(home / "keysvc.db"),
     }
     return settings.model_copy(update=named), module
 

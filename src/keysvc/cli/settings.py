@@ -28,14 +28,33 @@ class Settings(BaseSettings):
     handle_cache: Annotated[int, Field(description="Unwrapped keys kept in the token, about 11 KiB each", ge=1)] = 4096
 
 
+_LOOPBACK = ("127.", "localhost:", "[::1]:")
+_MAX_PORT = 65535
+
+
+def check_listen(listen: str) -> None:
+    """Raises Misconfigured unless it is an address that never leaves this machine: calls are not encrypted."""
+    if listen.startswith("unix:"):
+        return
+    host, colon, port = listen.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > _MAX_PORT:
+        raise Misconfigured(f"KEYSVC_LISTEN is {listen}: write HOST:PORT, the port from 0 to {_MAX_PORT}, or unix:PATH")
+    if not listen.startswith(_LOOPBACK):
+        raise Misconfigured(
+            f"KEYSVC_LISTEN is {listen}, and calls are not encrypted: listen on loopback or a Unix socket"
+        )
+
+
 def read_settings() -> Settings:
     """Raises Misconfigured naming the first variable that is wrong."""
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         first = error.errors()[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         raise Misconfigured(f"KEYSVC_{name}: {first['msg']}") from None
+    check_listen(settings.listen)
+    return settings
 
 
 def require_path(path: Path | None, variable: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -34,6 +33,8 @@ from keysvc.service.viewing import Viewing
 from keysvc.store import schema
 from keysvc.store.engine import open_engine
 from keysvc.store.store import Store
+
+_ENDINGS = (signal.SIGTERM, signal.SIGINT)
 
 
 def now() -> datetime:
@@ -99,9 +100,8 @@ def initialised(core: Core) -> Admins:
 
 def serve(settings: Settings, module: Module, config: TokenConfig, ready: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT, then drains. `ready` is told the address. Raises Misconfigured."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stop.set())
+    # Blocked in every thread, and waited for below: a handler of Python's could be kept from running by the wait.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
     with ExitStack() as stack:
         core = stack.enter_context(opened(settings, module, config))
         require_bound(core.store, core.token)
@@ -116,7 +116,8 @@ def serve(settings: Settings, module: Module, config: TokenConfig, ready: Callab
         # What is loaded by now stays: the collector need not walk through it again and again.
         gc.collect()
         gc.freeze()
-        stop.wait()
+        signal.sigwait(_ENDINGS)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)  # a second one ends the process at once
 
 
 def _server(settings: Settings, core: Core, usage: Usage) -> Server:

@@ -31,9 +31,13 @@ def principal_name(principal_id: str) -> str:
     return f"principals/{principal_id}"
 
 
+def is_id(value: str) -> bool:
+    return _ID.fullmatch(value) is not None
+
+
 def check_id(value: str, field: str) -> str:
     """Returns `value`; raises InvalidField where it is no id."""
-    if not _ID.fullmatch(value):
+    if not is_id(value):
         raise InvalidField(field, f"must be {ID_RULE}")
     return value
 

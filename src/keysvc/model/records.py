@@ -79,6 +79,8 @@ class SlotRecord:
     secret_format: SecretFormat
     fingerprint: str
     weak_key: bool
+    retiring_fingerprints: str
+    """Of the keys that may still verify beside the current one, newest first, parted by blanks."""
     create_time: datetime
     renew_time: datetime | None
     revoke_time: datetime | None
@@ -102,6 +104,7 @@ class KeyRecord:
     hmac_algorithm: HmacAlgorithm | None
     material: bytes
     generation: int
+    fingerprint: str
     create_time: datetime
     expire_time: datetime | None
     mac: bytes = b""

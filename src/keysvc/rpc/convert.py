@@ -53,6 +53,7 @@ def format_of(number: int) -> SecretFormat | None:
 def timedelta_of(duration: Duration, field: str) -> timedelta:
     """To the microsecond; raises InvalidField outside what google.protobuf.Duration allows."""
     try:
+        duration.ToJsonString()  # refuses nanoseconds beyond a second, or of another sign, which ToTimedelta takes
         return duration.ToTimedelta()
     except (ValueError, OverflowError):
         raise InvalidField(field, "is no duration") from None

@@ -81,15 +81,19 @@ class Gate(grpc.ServerInterceptor):
 
     def _guarded_stream(self, method: str, handler: Handler) -> Handler:
         behaviour: Any = handler.stream_stream
+        parse: Callable[[bytes], Any] = handler.request_deserializer  # type: ignore[assignment]
 
-        def call(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+        def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
             try:
                 self._admit(method, context)
+                yield from behaviour((_parsed(parse, raw) for raw in requests), context)
             except Exception as error:  # noqa: BLE001
-                context.abort_with_status(_status_of(error, method))
-            yield from behaviour(requests, context)
+                status = _status_of(error, method)
+            else:
+                return
+            context.abort_with_status(status)
 
-        return grpc.stream_stream_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
+        return grpc.stream_stream_rpc_method_handler(call, None, handler.response_serializer)
 
     def _admit(self, method: str, context: grpc.ServicerContext) -> Caller:
         if self._waiting() > self._max_waiting:

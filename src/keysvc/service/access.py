@@ -8,6 +8,7 @@ import hashlib
 import secrets
 
 from keysvc.model.errors import PermissionDenied, Unauthenticated
+from keysvc.model.names import is_id
 from keysvc.model.permissions import CALLERS
 from keysvc.model.records import PrincipalRecord, PrincipalState
 from keysvc.service.cache import Cache
@@ -70,7 +71,7 @@ def _parse_basic(header: str) -> tuple[str, str]:
     except (ValueError, binascii.Error):
         raise _unauthenticated() from None
     principal_id, colon, password = text.partition(":")
-    if not colon or not principal_id or not password:
+    if not colon or not is_id(principal_id) or not password:
         raise _unauthenticated()
     return principal_id, password
 

@@ -26,7 +26,10 @@ class Digester:
         """In constant time; False for a generation that the token lacks. None stands for the newest."""
         if generation is None:
             generation = self._token.newest(Purpose.DIGEST)
-        return hmac.compare_digest(self._digest(generation, use, resource, secret), digest)
+        try:
+            return hmac.compare_digest(self._digest(generation, use, resource, secret), digest)
+        except KeyError:
+            return False
 
     def fingerprint(self, material: bytes) -> str:
         """16 hexadecimal digits that tell stored keys apart and cannot be tested against guesses without the token."""

@@ -32,26 +32,29 @@ class Sealer:
         """Raises Integrity where the record is not as it was written."""
         try:
             right = hmac.compare_digest(self._mac(record), record.mac)
-        except KeyError:
-            right = False  # no row key of this generation: the number was altered, or the token is another
+        except (KeyError, TypeError):
+            right = False  # no row key of this generation, or a MAC that is no bytes
         if not right:
             raise self._altered(resource)
 
     def check_slot(self, slot: SlotRecord, keys: Iterable[KeyRecord], resource: str) -> None:
         """Checks a slot with all of its keys, and that they belong together. Raises Integrity.
 
-        A row that was put back after its key ended carries a right MAC; its version or the slot's
-        state gives it away.
+        A row that was put back after its key ended carries a right MAC. The slot gives it away: it
+        names the one key that is current, and those that may retire beside it, by their fingerprints,
+        which no version that was set back and counted again can give to another key.
         """
         self.check(slot, resource)
+        active = slot.state is SlotState.ACTIVE
+        retiring = slot.retiring_fingerprints.split() if active else []
         current = []
         for key in keys:
             self.check(key, resource)
-            if key.retiring and key.version >= slot.version:
-                raise self._altered(resource)
             if not key.retiring:
-                current.append(key.version)
-        if current != ([slot.version] if slot.state is SlotState.ACTIVE else []):
+                current.append((key.version, key.fingerprint))
+            elif key.fingerprint not in retiring:
+                raise self._altered(resource)
+        if current != ([(slot.version, slot.fingerprint)] if active else []):
             raise self._altered(resource)
 
     def _mac(self, record: MerchantRecord | SlotRecord | KeyRecord | PrincipalRecord) -> bytes:

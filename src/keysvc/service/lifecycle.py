@@ -26,6 +26,7 @@ from keysvc.service.viewing import CredentialView
 from keysvc.store.store import Store
 
 MAX_PREVIOUS_TTL = timedelta(days=30)
+MAX_UNUSED_FOR = timedelta(days=3650)
 _NONE = timedelta()
 
 
@@ -107,19 +108,19 @@ class Lifecycle:
 
     def revoke(self, request: Request, unused_for: timedelta, *, validate_only: bool) -> CredentialView:
         """Ends every key of the slot. Takes altered rows too: revoking is how they are got rid of."""
-        if unused_for < _NONE:
-            raise InvalidField("unused_for", "must not be negative")
+        if not _NONE <= unused_for <= MAX_UNUSED_FOR:
+            raise InvalidField("unused_for", f"must be from 0 to {MAX_UNUSED_FOR.days} days")
         with self._store.change() as change:
             refuse_repeat(change, request.caller, request.request_id)
             edit = SlotEdit.read(change, self._sealer, request.name)
-            edit.require_key()
+            slot = edit.require_something_to_revoke()
             edit.check_etag(request.etag)
             now = self._now()
             if unused_for:
                 self._refuse_if_used(edit, now - unused_for)
             if validate_only:
-                return CredentialView(request.name, edit.emptied(now))
-            written = edit.empty(now)
+                return CredentialView(request.name, edit.emptied(slot, now))
+            written = edit.empty(slot, now)
             self._record(edit, request, written)
         return CredentialView(request.name, written)
 
@@ -142,7 +143,10 @@ class Lifecycle:
             yield edit
 
     def _refuse_if_used(self, edit: SlotEdit, since: datetime) -> None:
-        last_used = self._usage.of_slot(edit.change, edit.name)
+        used = self._usage.within(edit.change, edit.name.merchant_id)
+        last_used = max(
+            (used[key.slot, key.version] for key in edit.keys if (key.slot, key.version) in used), default=None
+        )
         if last_used is not None and last_used > since:
             raise StillInUse(
                 f"{edit.name} was last used at {last_used.isoformat(timespec='seconds')}: move its clients first",

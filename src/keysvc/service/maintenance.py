@@ -81,8 +81,8 @@ class Maintenance:
         expired = self._store.expired_keys(self._now())
         for merchant_id, slot, version in expired:
             with self._store.change() as change:
-                change.delete_keys(merchant_id, slot, [version])
-                record(change, caller, str(CredentialName(merchant_id, slot)), version=version, time=self._now())
+                if change.delete_keys(merchant_id, slot, [version]):
+                    record(change, caller, str(CredentialName(merchant_id, slot)), version=version, time=self._now())
         return len(expired)
 
     def _run(self) -> None:

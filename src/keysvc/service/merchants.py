@@ -90,9 +90,12 @@ class Merchants:
 
     def _end_all_keys(self, change: Change, merchant_id: str) -> None:
         holdings = change.holdings(merchant_id)
-        for slot, state in holdings.slots.items() if holdings else ():
-            if state.state is SlotState.ACTIVE:
-                SlotEdit.read(change, self._sealer, CredentialName(merchant_id, slot)).empty(self._now())
+        if holdings is None:
+            return
+        for slot in holdings.slots.values():
+            if slot.state is SlotState.ACTIVE or holdings.keys.get(slot.slot):
+                name = CredentialName(merchant_id, slot.slot)
+                SlotEdit.read(change, self._sealer, name).empty(slot, self._now())
 
 
 def etag_of(merchant: MerchantRecord) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from keysvc.model.errors import EtagMismatch, NotFound, SlotEmpty, SlotOccupied, TooManyRetiring
+from keysvc.model.errors import EtagMismatch, Integrity, NotFound, SlotEmpty, SlotOccupied, TooManyRetiring
 from keysvc.model.names import CredentialName, merchant_name
 from keysvc.model.records import KeyRecord, MerchantRecord, SlotRecord, SlotState
 from keysvc.service.integrity import Sealer
@@ -59,7 +59,7 @@ class SlotEdit:
     def fill(self, fresh: Fresh, now: datetime) -> SlotRecord:
         """Puts a key into a slot that holds none."""
         before = self.slot
-        written = self._next(fresh, create_time=now, renew_time=None)
+        written = self._next(fresh, (), create_time=now, renew_time=None)
         if before is None:
             self.change.add_slot(written)
         else:
@@ -76,23 +76,38 @@ class SlotEdit:
         """
         slot = self.require_key()
         retiring = self._end_current(slot, now, previous_ends)
-        written = self._next(fresh, create_time=slot.create_time, renew_time=now)
+        written = self._next(fresh, retiring, create_time=slot.create_time, renew_time=now)
         self.change.put_slot(written)
         self._add_key(fresh, written.version, now)
         return written, retiring
 
-    def empty(self, now: datetime) -> SlotRecord:
+    def require_something_to_revoke(self) -> SlotRecord:
+        """A slot that holds a key, or one whose rows were altered, whatever they say."""
+        if self.slot is not None:
+            try:
+                self.sealer.check_slot(self.slot, self.keys, str(self.name))
+            except Integrity:
+                return self.slot
+        return self.require_key()
+
+    def empty(self, slot: SlotRecord, now: datetime) -> SlotRecord:
         """Ends every key of the slot and erases it."""
-        slot = self.require_key()
         self.change.delete_keys(slot.merchant_id, slot.slot, [key.version for key in self.keys])
-        written = self.emptied(now)
+        written = self.emptied(slot, now)
         self.change.put_slot(written)
         return written
 
-    def emptied(self, now: datetime) -> SlotRecord:
+    def emptied(self, slot: SlotRecord, now: datetime) -> SlotRecord:
         """The slot as it would be after `empty`."""
-        slot = self.require_key()
-        return self.sealer.seal(replace(slot, state=SlotState.INACTIVE, revoke_time=now, revision=slot.revision + 1))
+        return self.sealer.seal(
+            replace(
+                slot,
+                state=SlotState.INACTIVE,
+                retiring_fingerprints="",
+                revoke_time=now,
+                revision=slot.revision + 1,
+            )
+        )
 
     def _end_current(self, slot: SlotRecord, now: datetime, previous_ends: datetime | None) -> tuple[KeyRecord, ...]:
         current = next(key for key in self.keys if not key.retiring)
@@ -113,7 +128,9 @@ class SlotEdit:
             self.change.delete_keys(slot.merchant_id, slot.slot, ended)
         return tuple(retiring)
 
-    def _next(self, fresh: Fresh, *, create_time: datetime, renew_time: datetime | None) -> SlotRecord:
+    def _next(
+        self, fresh: Fresh, retiring: tuple[KeyRecord, ...], *, create_time: datetime, renew_time: datetime | None
+    ) -> SlotRecord:
         return self.sealer.seal(
             SlotRecord(
                 merchant_id=self.name.merchant_id,
@@ -124,6 +141,7 @@ class SlotEdit:
                 secret_format=fresh.recipe.secret_format,
                 fingerprint=fresh.fingerprint,
                 weak_key=fresh.weak,
+                retiring_fingerprints=" ".join(key.fingerprint for key in retiring),
                 create_time=create_time,
                 renew_time=renew_time,
                 revoke_time=None,
@@ -142,6 +160,7 @@ class SlotEdit:
                     hmac_algorithm=fresh.recipe.algorithm,
                     material=fresh.material,
                     generation=fresh.generation,
+                    fingerprint=fresh.fingerprint,
                     create_time=now,
                     expire_time=None,
                 )

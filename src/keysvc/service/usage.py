@@ -7,9 +7,9 @@ answered from memory and SQL together.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import datetime
 
-from keysvc.model.names import CredentialName
 from keysvc.model.records import UsageRecord
 from keysvc.model.slots import Slot
 from keysvc.store.changes import Change
@@ -19,6 +19,8 @@ FLUSH_SECONDS = 1.0
 
 Key = tuple[str, Slot, int]
 """(merchant id, slot, version)"""
+LastUses = dict[tuple[Slot, int], datetime]
+"""By slot and version."""
 
 
 class Usage:
@@ -27,36 +29,44 @@ class Usage:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._noted: dict[Key, datetime] = {}
-        self._flushing: dict[Key, datetime] = {}
+        self._flushing: tuple[dict[Key, datetime], ...] = ()
         self._flush_lock = threading.Lock()
 
     def note(self, merchant_id: str, slot: Slot, version: int, time: datetime) -> None:
-        self._noted[merchant_id, slot, version] = time
+        key = (merchant_id, slot, version)
+        if self._noted.get(key, time) <= time:
+            self._noted[key] = time
 
     def flush(self) -> None:
         """Writes what was noted. Raises StoreUnavailable; the notes are then kept for the next time."""
         with self._flush_lock:
-            self._flushing, self._noted = {**self._flushing, **self._noted}, {}
-            self._store.write_usage(self._flushing)
-            self._flushing = {}
+            # Noted in one place or the other at every moment: what comes in between stands in both.
+            self._flushing = (*self._flushing, self._noted)
+            self._noted = {}
+            self._store.write_usage(_latest(self._flushing))
+            self._flushing = ()
 
-    def of(self, merchant_id: str) -> dict[tuple[Slot, int], datetime]:
-        """The last uses of a merchant's keys, by slot and version."""
-        return self._with_noted(merchant_id, self._store.usage(merchant_id))
+    def of(self, merchant_id: str) -> LastUses:
+        """The last uses of a merchant's keys."""
+        return self._with_written(merchant_id, lambda: self._store.usage(merchant_id))
 
-    def of_slot(self, change: Change, name: CredentialName) -> datetime | None:
-        """The last use of any key of a slot, read inside a change."""
-        used = self.within(change, name.merchant_id)
-        return max((time for (slot, _), time in used.items() if slot is name.slot), default=None)
+    def within(self, change: Change, merchant_id: str) -> LastUses:
+        """The same, read inside a change."""
+        return self._with_written(merchant_id, lambda: change.usage(merchant_id))
 
-    def within(self, change: Change, merchant_id: str) -> dict[tuple[Slot, int], datetime]:
-        """The same as `of`, read inside a change."""
-        return self._with_noted(merchant_id, change.usage(merchant_id))
-
-    def _with_noted(self, merchant_id: str, written: list[UsageRecord]) -> dict[tuple[Slot, int], datetime]:
-        used = {(record.slot, record.version): record.last_used_time for record in written}
-        for noted in (self._flushing, self._noted):
-            for (merchant, slot, version), time in noted.copy().items():
-                if merchant == merchant_id:
-                    used[slot, version] = max(time, used.get((slot, version), time))
+    def _with_written(self, merchant_id: str, read: Callable[[], list[UsageRecord]]) -> LastUses:
+        # Memory first: what is written down meanwhile is then found in both, not in neither.
+        in_memory = _latest((*self._flushing, self._noted))
+        used = {(record.slot, record.version): record.last_used_time for record in read()}
+        for (merchant, slot, version), time in in_memory.items():
+            if merchant == merchant_id:
+                used[slot, version] = max(time, used.get((slot, version), time))
         return used
+
+
+def _latest(notes: tuple[dict[Key, datetime], ...]) -> dict[Key, datetime]:
+    latest: dict[Key, datetime] = {}
+    for noted in notes:
+        for key, time in noted.copy().items():
+            latest[key] = max(time, latest.get(key, time))
+    return latest

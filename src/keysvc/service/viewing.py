@@ -10,10 +10,8 @@ from keysvc.model.names import CredentialName, merchant_name
 from keysvc.model.records import Holdings, KeyRecord, SlotRecord
 from keysvc.model.slots import Slot
 from keysvc.service.calls import Clock
-from keysvc.service.usage import Usage
+from keysvc.service.usage import LastUses, Usage
 from keysvc.store.store import Store
-
-LastUses = dict[tuple[Slot, int], datetime]
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,14 +81,18 @@ class Change:
             .values(to_row(record))
         )
 
-    def delete_keys(self, merchant_id: str, slot: Slot, versions: Iterable[int]) -> None:
-        """Erases the keys' material and what was known of their use."""
-        for table in (KEY, USAGE):
+    def delete_keys(self, merchant_id: str, slot: Slot, versions: Iterable[int]) -> int:
+        """Erases the keys' material and what was known of their use; returns how many keys there were."""
+        wanted = list(versions)
+        deleted = [
             self._connection.execute(
                 delete(table).where(
-                    table.c.merchant_id == merchant_id, table.c.slot == slot, table.c.version.in_(list(versions))
+                    table.c.merchant_id == merchant_id, table.c.slot == slot, table.c.version.in_(wanted)
                 )
-            )
+            ).rowcount
+            for table in (KEY, USAGE)
+        ]
+        return deleted[0]
 
     def add_principal(self, record: PrincipalRecord) -> None:
         self._connection.execute(insert(PRINCIPAL), to_row(record))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import URL, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -55,6 +56,11 @@ def open_engine(url: str) -> Engine:
             connect_args={"connect_timeout": _CONNECT_SECONDS, "options": options.strip()},
         )
     raise Misconfigured(f"KEYSVC_DATABASE_URL names {parsed.drivername}: keysvc runs on sqlite and postgresql")
+
+
+def sqlite_url(file: Path) -> str:
+    """The URL of a database file, whatever characters its path holds."""
+    return URL.create("sqlite", database=str(file.absolute())).render_as_string()
 
 
 def reader_of(engine: Engine) -> Engine:

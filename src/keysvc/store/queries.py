@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, RowMapping, bindparam, select
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
+from sqlalchemy import Connection, RowMapping, bindparam, select
+from sqlalchemy.exc import DataError
+
+from keysvc.model.errors import Integrity
 from keysvc.model.records import Holdings, KeyRecord, MerchantRecord, PrincipalRecord, SlotRecord, UsageRecord
 from keysvc.model.slots import Slot
 from keysvc.store import tables
 from keysvc.store.rows import table_of, to_record
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 MERCHANT = table_of(tables.Merchant)
 SLOT = table_of(tables.Credential)
@@ -27,11 +36,26 @@ _HOLDINGS = (
 )
 
 
+def _readable(query: Callable[P, R]) -> Callable[P, R]:
+    """Raises Integrity for a row that cannot even be read: its values are none that keysvc writes."""
+
+    @wraps(query)
+    def read(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return query(*args, **kwargs)
+        except (DataError, ValueError) as error:
+            raise Integrity("A stored row holds what keysvc never writes, and is not used") from error
+
+    return read
+
+
+@_readable
 def merchant(connection: Connection, merchant_id: str) -> MerchantRecord | None:
     row = connection.execute(select(MERCHANT).where(MERCHANT.c.merchant_id == merchant_id)).mappings().first()
     return to_record(MerchantRecord, MERCHANT, row) if row else None
 
 
+@_readable
 def merchants(connection: Connection, after: str | None, limit: int) -> list[MerchantRecord]:
     """In the order of their ids, from the one after `after`."""
     query = select(MERCHANT).order_by(MERCHANT.c.merchant_id).limit(limit)
@@ -40,6 +64,7 @@ def merchants(connection: Connection, after: str | None, limit: int) -> list[Mer
     return [to_record(MerchantRecord, MERCHANT, row) for row in connection.execute(query).mappings()]
 
 
+@_readable
 def holdings(connection: Connection, merchant_id: str) -> Holdings | None:
     """A merchant with its slots and keys, in one statement and so of one instant, or None."""
     rows = connection.execute(_HOLDINGS, {"id": merchant_id}).mappings().all()
@@ -61,11 +86,13 @@ def _add(found: Holdings, row: RowMapping) -> None:
         found.keys.setdefault(slot, []).append(to_record(KeyRecord, KEY, row))
 
 
+@_readable
 def usage(connection: Connection, merchant_id: str) -> list[UsageRecord]:
     rows = connection.execute(select(USAGE).where(USAGE.c.merchant_id == merchant_id)).mappings()
     return [to_record(UsageRecord, USAGE, row) for row in rows]
 
 
+@_readable
 def principal(connection: Connection, principal_id: str) -> PrincipalRecord | None:
     row = connection.execute(select(PRINCIPAL).where(PRINCIPAL.c.principal_id == principal_id)).mappings().first()
     return to_record(PrincipalRecord, PRINCIPAL, row) if row else None

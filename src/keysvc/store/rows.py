@@ -23,7 +23,7 @@ def table_of(model: type[SQLModel]) -> Table:
 
 
 def to_record(record_type: type[R], table: Table, row: Mapping[Any, Any]) -> R:
-    """The record of this table's columns in a row, which may be of a join."""
+    """The record of this table's columns in a row, which may be of a join. Raises ValueError for an unknown word."""
     return record_type(
         **{
             name: enum(value) if enum and (value := row[table.c[name]]) is not None else row[table.c[name]]

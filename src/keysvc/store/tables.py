@@ -75,6 +75,7 @@ class Credential(SQLModel, table=True):
     secret_format: str
     fingerprint: str
     weak_key: bool
+    retiring_fingerprints: str
     create_time: datetime = Field(sa_type=UtcDateTime)
     renew_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
     revoke_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
@@ -122,6 +123,7 @@ class CredentialKey(SQLModel, table=True):
     hmac_algorithm: str | None = None
     material: bytes
     generation: int
+    fingerprint: str
     create_time: datetime = Field(sa_type=UtcDateTime)
     expire_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
     mac: bytes

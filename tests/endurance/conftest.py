@@ -1,0 +1,29 @@
+"""How long the endurance tests run: a few seconds each in the suite, as long as it takes with KEYSVC_SOAK=1."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import pytest
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much each test does."""
+
+    soak: bool
+    stress_seconds: float
+    machine_examples: int
+    machine_steps: int
+    kills: int
+    scan_rounds: int
+
+
+SHORT = Sizes(False, stress_seconds=5, machine_examples=20, machine_steps=20, kills=6, scan_rounds=1)
+FULL = Sizes(True, stress_seconds=20, machine_examples=200, machine_steps=50, kills=50, scan_rounds=10)
+
+
+@pytest.fixture(scope="session")
+def sizes() -> Sizes:
+    return FULL if os.environ.get("KEYSVC_SOAK") == "1" else SHORT

@@ -1,0 +1,105 @@
+"""The judge of the stress test sees what is wrong, and only that. Times are small whole numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from endurance.history import CREATE, RENEW, REVOKE, Changed, Event, Refused, Signed, Span, Verified
+from endurance.judge import Judge
+from endurance.keys import Answer, Key
+
+MERCHANT = "merchants/m"
+PRIMARY = f"{MERCHANT}/credentials/primary-hmac-key"
+SECONDARY = f"{MERCHANT}/credentials/secondary-hmac-key"
+FIRST, SECOND = Key(PRIMARY, 1, "aa"), Key(PRIMARY, 2, "bb")
+OTHER = Key(SECONDARY, 1, "cc")
+OVERLAP = 1_000_000_000
+
+CREATED = Changed(Span(10, 20), CREATE, FIRST)
+RENEWED = Changed(Span(40, 50), RENEW, SECOND)
+RENEWED_WITH_OVERLAP = Changed(Span(40, 50), RENEW, SECOND, OVERLAP)
+REVOKED = Changed(Span(40, 50), REVOKE, FIRST)
+SECONDARY_CREATED = Changed(Span(10, 20), CREATE, OTHER)
+
+
+def verified(begin: float, end: float, result: str, *, key: Key | None = FIRST, retiring: bool = False) -> Verified:
+    matched = (key.credential, key.version) if key and result == "VALID" else ("", 0)
+    return Verified(Span(begin, end), PRIMARY, "primary-hmac-key", key, Answer(result, *matched, retiring))
+
+
+def signed(begin: float, end: float, by: Key, name: str = PRIMARY, mac: bytes | None = None) -> Signed:
+    return Signed(Span(begin, end), name, b"message", mac or by.mac(b"message"), by.credential, by.version)
+
+
+def refused(begin: float, end: float, reason: str, method: str = RENEW) -> Refused:
+    return Refused(Span(begin, end), PRIMARY, method, reason)
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        pytest.param([CREATED, RENEWED, verified(21, 39, "VALID")], id="accepted while it lived"),
+        pytest.param([CREATED, RENEWED, verified(41, 60, "VALID")], id="accepted by a call that began before it ended"),
+        pytest.param([CREATED, RENEWED, verified(21, 41, "INVALID")], id="refused by a call that ended after it did"),
+        pytest.param([CREATED, RENEWED, verified(51, 60, "INVALID")], id="refused after it ended"),
+        pytest.param([CREATED, REVOKED, verified(51, 60, "NO_LIVE_KEY")], id="no live key after a revoke"),
+        pytest.param(
+            [CREATED, RENEWED_WITH_OVERLAP, verified(51, 60, "VALID", retiring=True)], id="accepted in its overlap"
+        ),
+        pytest.param([CREATED, verified(21, 22, "INVALID", key=None)], id="forgery refused"),
+        pytest.param([CREATED, signed(21, 22, FIRST)], id="signed"),
+        pytest.param([SECONDARY_CREATED, signed(21, 22, OTHER, MERCHANT)], id="signed by the secondary alone"),
+        pytest.param([CREATED, REVOKED, refused(41, 60, "SLOT_EMPTY")], id="refused when revoked"),
+        pytest.param([CREATED, refused(12, 15, "SLOT_OCCUPIED")], id="refused when created"),
+    ],
+)
+def test_a_possible_history_has_no_fault(history: list[Event]) -> None:
+    assert [] == Judge(history).faults()
+
+
+@pytest.mark.parametrize(
+    ("fault", "history"),
+    [
+        ("a key that had ended was accepted", [CREATED, RENEWED, verified(51, 60, "VALID", retiring=True)]),
+        ("a key that had ended was accepted", [CREATED, REVOKED, verified(51, 60, "VALID", retiring=True)]),
+        (
+            "a key that had ended was accepted",
+            [CREATED, RENEWED_WITH_OVERLAP, verified(2 * OVERLAP, 3 * OVERLAP, "VALID", retiring=True)],
+        ),
+        ("a live key was refused", [CREATED, RENEWED, verified(21, 39, "INVALID")]),
+        ("a live key was refused", [CREATED, RENEWED_WITH_OVERLAP, verified(51, 60, "INVALID")]),
+        ("there was a live key", [CREATED, verified(21, 39, "NO_LIVE_KEY", key=None)]),
+        ("there was no live key", [CREATED, REVOKED, verified(51, 60, "INVALID")]),
+        ("no such answer is right here", [CREATED, verified(12, 39, "MERCHANT_NOT_ACTIVE")]),
+        ("a forged MAC or key was accepted", [CREATED, verified(21, 39, "VALID", key=None)]),
+        ("the slot's current key is said to be retiring", [CREATED, verified(21, 39, "VALID", retiring=True)]),
+        ("a retiring key is said to be current", [CREATED, RENEWED_WITH_OVERLAP, verified(51, 60, "VALID")]),
+        ("the MAC is wrong", [CREATED, signed(21, 22, FIRST, mac=b"another")]),
+        ("a key signed that was not current", [CREATED, RENEWED_WITH_OVERLAP, signed(51, 60, FIRST)]),
+        ("there never was such a key", [CREATED, signed(21, 22, SECOND)]),
+        (
+            "the secondary key signed while there was a primary",
+            [CREATED, SECONDARY_CREATED, signed(21, 22, OTHER, MERCHANT)],
+        ),
+        ("SLOT_EMPTY was not so", [CREATED, RENEWED, refused(51, 60, "SLOT_EMPTY")]),
+        ("SLOT_OCCUPIED was not so", [CREATED, REVOKED, refused(51, 60, "SLOT_OCCUPIED")]),
+        ("nothing here is a reason to refuse", [CREATED, refused(51, 60, "INTERNAL")]),
+        ("nothing here is a reason to refuse", [refused(51, 60, "SLOT_EMPTY", "VerifyHmac")]),
+    ],
+)
+def test_an_impossible_answer_is_a_fault(fault: str, history: list[Event]) -> None:
+    assert [fault] == [found.partition(":")[0] for found in Judge(history).faults()]
+
+
+@pytest.mark.parametrize(
+    "history",
+    [
+        pytest.param([CREATED, CREATED], id="a version given out twice"),
+        pytest.param([Changed(Span(1, 2), CREATE, SECOND)], id="a version skipped"),
+        pytest.param([CREATED, REVOKED, REVOKED], id="a key revoked twice"),
+        pytest.param([CREATED, REVOKED, RENEWED], id="a renewal of a revoked key"),
+        pytest.param([CREATED, Changed(Span(1, 2), RENEW, SECOND)], id="a renewal before the key that it renews"),
+    ],
+)
+def test_changes_that_cannot_follow_each_other_are_a_fault(history: list[Event]) -> None:
+    assert 1 == len(Judge(history).faults())

@@ -1,0 +1,139 @@
+"""Calls that are refused, with secrets where none belongs. No refusal may quote them, and nothing may keep them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+from support.server import Client
+
+from endurance.vault import Vault
+from keysvc.v1 import credential_service_pb2 as pb
+from keysvc.v1 import merchant_service_pb2 as mpb
+from keysvc.v1.credential_pb2 import Credential
+
+SERVICE = "/keysvc.v1.CredentialService"
+
+
+class Refusals:
+    """Calls what must be refused, and keeps all that the refusals said."""
+
+    def __init__(self, client: Client, vault: Vault) -> None:
+        self._client = client
+        self._vault = vault
+        self.said: list[bytes] = []
+        self.wrong: list[str] = []
+        """Calls that were answered, or not refused cleanly."""
+
+    def call(self, method: str, request: Any, authorization: str | None = None) -> None:
+        metadata = (("authorization", authorization),) if authorization else None
+        self._expect(method, lambda: self._client.call(method, request, metadata))
+
+    def call_with_bytes(self, path: str, raw: bytes) -> None:
+        """A request that is no message."""
+        call: Any = self._client.channel.unary_unary(path)
+        self._expect(path, lambda: call(raw, metadata=self._client.metadata, timeout=20))
+
+    def _expect(self, method: str, call: Callable[[], object]) -> None:
+        try:
+            call()
+        except grpc.RpcError as error:
+            self.said += [(error.details() or "").encode(), *_trailing(error)]
+            if error.code() in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN):
+                self.wrong.append(f"{method} ended with {error.code()}: {error.details()}")
+        else:
+            self.wrong.append(f"{method} was answered")
+
+    def new_secret(self, label: str) -> str:
+        """No id: what may be stored, such as a merchant's id, is the caller's to choose."""
+        return self.secret(label, f"{label}+hunter2/{base64.b64encode(label.encode()).decode()}")
+
+    def secret(self, label: str, text: str) -> str:
+        self._vault.watch(f"a secret sent as {label}", text)
+        return text
+
+
+def secrets_in_wrong_fields(refusals: Refusals, merchant: str) -> None:
+    """`merchant` has keys in all slots."""
+    for method, request in _requests(refusals, merchant):
+        refusals.call(method, request)
+
+
+def secrets_in_wrong_shapes(refusals: Refusals, merchant: str) -> None:
+    """Secrets that are refused for what they are, in a slot that holds none."""
+    hmac_key, api_key = (f"{merchant}/credentials/{slot}" for slot in ("primary-hmac-key", "primary-rest-api-key"))
+    for name, secret_format in (
+        (hmac_key, Credential.SecretFormat.HEX),
+        (hmac_key, Credential.SecretFormat.BASE64),
+        (hmac_key, Credential.SecretFormat.WHSEC),
+        (api_key, Credential.SecretFormat.HEX_UPPER_32),
+    ):
+        secret = refusals.new_secret(f"a secret that is not {Credential.SecretFormat.Name(secret_format)}")
+        refusals.call(
+            "ImportCredential", pb.ImportCredentialRequest(name=name, secret=secret, secret_format=secret_format)
+        )
+    text = Credential.SecretFormat.TEXT
+    short, long = refusals.secret("a short one", "sh0rt+pa/ss"), refusals.new_secret("a long one") * 100
+    for secret in (short, long, long * 100):
+        refusals.call("ImportCredential", pb.ImportCredentialRequest(name=hmac_key, secret=secret, secret_format=text))
+    sealed = refusals.new_secret("a sealed secret").encode()
+    for name in (hmac_key, api_key):
+        refusals.call("ImportCredential", pb.ImportCredentialRequest(name=name, sealed_secret=sealed))
+
+
+def wrong_callers(refusals: Refusals, vault: Vault, merchant: str) -> None:
+    """Headers with wrong passwords, and some that are no headers."""
+    request = mpb.GetMerchantRequest(name=merchant)
+    for label, scheme in (("a wrong password", "Basic"), ("a bearer token", "Bearer"), ("no scheme", "")):
+        encoded = base64.b64encode(f"admin:{refusals.new_secret(label)}".encode()).decode()
+        vault.watch(f"the header with {label}", encoded)
+        refusals.call("GetMerchant", request, authorization=f"{scheme} {encoded}".strip())
+    refusals.call("GetMerchant", request, authorization=f"Basic {refusals.new_secret('a header without base64')}")
+
+
+def no_messages(refusals: Refusals) -> None:
+    """Bytes that no request can be read from, and a method that there is not."""
+    for path in (f"{SERVICE}/ImportCredential", f"{SERVICE}/VerifyApiKey", f"{SERVICE}/NoSuchMethod"):
+        refusals.call_with_bytes(path, b"\xff" + refusals.new_secret(f"bytes for {path[-12:]}").encode())
+
+
+def _requests(refusals: Refusals, merchant: str) -> Iterator[tuple[str, Any]]:
+    new = refusals.new_secret
+    key, api_key, aes = (
+        f"{merchant}/credentials/{slot}" for slot in ("primary-hmac-key", "primary-rest-api-key", "encryption-password")
+    )
+    yield "CreateCredential", pb.CreateCredentialRequest(name=new("a name"))
+    yield "CreateCredential", pb.CreateCredentialRequest(name=f"{merchant}/credentials/{new('a slot')}")
+    yield "CreateCredential", pb.CreateCredentialRequest(name=key, request_id=new("a request_id"))
+    yield "CreateCredential", pb.CreateCredentialRequest(name=key, recipient_public_key=new("a public key"))
+    yield "ImportCredential", pb.ImportCredentialRequest(name=key, secret=new("an import to a slot in use"))
+    yield "RenewCredential", pb.RenewCredentialRequest(name=key, etag=new("an etag"))
+    yield "RevokeCredential", pb.RevokeCredentialRequest(name=key, etag=new("an etag to revoke"))
+    yield "GetCredential", pb.GetCredentialRequest(name=f"{new('a collection')}/{merchant}")
+    yield "ListCredentials", pb.ListCredentialsRequest(parent=new("a parent"))
+    yield "ListCredentials", pb.ListCredentialsRequest(parent=merchant, page_token=new("a page token"))
+    yield "ListMerchants", mpb.ListMerchantsRequest(page_token=new("a page token of merchants"))
+    yield "GenerateHmac", pb.GenerateHmacRequest(name=api_key, message=new("a message to a wrong slot").encode())
+    yield "VerifyHmac", pb.VerifyHmacRequest(name=aes, message=b"", mac=new("a MAC to a wrong slot").encode())
+    yield "VerifyHmac", pb.VerifyHmacRequest(name=key, message=new("a message without a MAC").encode())
+    yield "VerifyHmac", pb.VerifyHmacRequest(name=key, message=new("a long message").encode() * 100_000, mac=b"mac")
+    yield "VerifyApiKey", pb.VerifyApiKeyRequest(name=key, api_key=new("an API key to a wrong slot"))
+    yield "VerifyApiKey", pb.VerifyApiKeyRequest(name=new("a name to verify at"), api_key=new("an API key nowhere"))
+    yield "Encrypt", pb.EncryptRequest(name=key, plaintext=new("a plaintext to a wrong slot").encode())
+    yield "Decrypt", pb.DecryptRequest(name=aes, ciphertext=new("a ciphertext that is none").encode() * 2)
+    yield "CreateMerchant", mpb.CreateMerchantRequest(merchant_id=new("a merchant's id"))
+    for field in ("psp", "acquirer", "name"):
+        request = mpb.CreateMerchantRequest(merchant_id="refused")
+        setattr(request.merchant, field, new(f"a merchant's {field}"))
+        yield "CreateMerchant", request
+    request = mpb.CreateMerchantRequest(merchant_id="refused")
+    request.merchant.display_name = new("a display name that does not print") + "\n"
+    yield "CreateMerchant", request
+    yield "SuspendMerchant", mpb.SuspendMerchantRequest(name=merchant, etag=new("a merchant's etag"))
+
+
+def _trailing(error: grpc.RpcError) -> list[bytes]:
+    metadata: Any = error.trailing_metadata() or ()
+    return [value.encode() if isinstance(value, str) else value for _, value in metadata]

@@ -1,0 +1,22 @@
+"""Fixtures of the tests over the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from support.outside import new_rsa
+from support.server import Client
+
+
+@pytest.fixture
+def other_merchant(client: Client, merchant_ids: Callable[[], str]) -> str:
+    """A second active merchant."""
+    return client.active_merchant(merchant_ids())
+
+
+@pytest.fixture(scope="session")
+def rsa_key() -> RSAPrivateKey:
+    """A recipient's key of the least length that is taken."""
+    return new_rsa(2048)
