@@ -80,10 +80,10 @@ class Waiters:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Waits for what another thread does. Raises TimeoutError."""
+    """Waits for what another thread or program does. Raises TimeoutError after half a minute."""
     ended = threading.Event()
-    for _ in range(int(WAIT / 0.005)):
+    for _ in range(600):
         if condition():
             return
-        ended.wait(0.005)
+        ended.wait(0.05)
     raise TimeoutError("what was waited for did not come")

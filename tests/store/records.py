@@ -37,7 +37,7 @@ def a_slot(slot: Slot = Slot.PRIMARY_HMAC_KEY, version: int = 1, merchant_id: st
     return SlotRecord(
         merchant_id=merchant_id, slot=slot, state=SlotState.ACTIVE, version=version,
         hmac_algorithm=HmacAlgorithm.HMAC_SHA256 if rule.kind is Kind.HMAC_KEY else None,
-        secret_format=rule.default_format, fingerprint="0123456789abcdef", weak_key=False,
+        secret_format=rule.default_format, fingerprint="0123456789abcdef", weak_key=False, retiring_fingerprints="",
         create_time=NOON, renew_time=None, revoke_time=None, revision=version, mac=MAC, mac_generation=1,
     )  # fmt: skip
 
@@ -48,7 +48,8 @@ def a_key(slot: Slot = Slot.PRIMARY_HMAC_KEY, version: int = 1, merchant_id: str
     return KeyRecord(
         merchant_id=merchant_id, slot=slot, version=version, kind=kind,
         hmac_algorithm=HmacAlgorithm.HMAC_SHA256 if kind is Kind.HMAC_KEY else None,
-        material=MATERIAL, generation=1, create_time=NOON, expire_time=None, mac=MAC, mac_generation=1,
+        material=MATERIAL, generation=1, fingerprint="0123456789abcdef", create_time=NOON, expire_time=None,
+        mac=MAC, mac_generation=1,
     )  # fmt: skip
 
 

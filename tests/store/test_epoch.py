@@ -15,7 +15,7 @@ from store.records import NOON, a_key, a_merchant, a_principal, a_slot, add_fill
 
 SLOT = Slot.PRIMARY_HMAC_KEY
 
-CHANGES: list[tuple[str, Callable[[Change], None], str]] = [
+CHANGES: list[tuple[str, Callable[[Change], object], str]] = [
     ("a merchant added", lambda change: change.add_merchant(a_merchant("new")), "merchants/new"),
     ("a merchant put", lambda change: change.put_merchant(a_merchant()), "merchants/m"),
     ("a slot added", lambda change: change.add_slot(a_slot(Slot.API_PASSWORD)), "merchants/m"),

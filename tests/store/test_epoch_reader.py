@@ -123,17 +123,18 @@ def test_an_epoch_counts_as_seen_only_when_what_changed_was_dropped(
 
 def test_nobody_is_answered_while_what_changed_is_being_dropped(reader: GatedReader, move: Callable[[], None]) -> None:
     move()
+    waiter = Waiter(reader, [1])
     answered_meanwhile = []
-    reader.let_pass(9)
 
-    def drop(epoch: int) -> None:
-        waiter = Waiter(reader, [epoch])
+    def drop(_epoch: int) -> None:
         waiter.start()
         waiter.join(ARRIVE)
         answered_meanwhile.append(waiter.saw)
 
+    reader.let_pass(9)
     reader.read(drop)
-    assert [None] == answered_meanwhile
+    waiter.join(WAIT)
+    assert ([None], 1) == (answered_meanwhile, waiter.saw)
 
 
 def test_moved_is_called_only_when_the_epoch_moved(database: Database, move: Callable[[], None]) -> None:

@@ -18,8 +18,8 @@ from keysvc.store.engine import open_engine
 from keysvc.store.store import Store
 from store.records import NOON, a_merchant
 
-SOON = 6.5
-"""Seconds within which a call that cannot be answered is told so."""
+SOON = 8.0
+"""Seconds within which a call that cannot be answered is told so: five for a lock, and some for a busy machine."""
 SEEN = 3
 """Calls that may find a connection of before the outage."""
 

@@ -15,8 +15,8 @@ from keysvc.model.slots import Slot
 from keysvc.store.store import Store
 from store.records import NOON, a_key, a_merchant, a_principal, a_slot, add_filled_slot
 
-SOON = 2.0
-"""Seconds. What does not wait for another transaction is far quicker."""
+SOON = 4.0
+"""Seconds. Waiting for another transaction takes five; what does not wait is far quicker."""
 
 
 def test_what_is_not_there_is_none(store: Store) -> None:

@@ -70,10 +70,20 @@ def test_a_put_merchant_replaces_every_field(store: Store) -> None:
 
 
 _REVOKED = replace(
-    a_slot(version=3), state=SlotState.INACTIVE, hmac_algorithm=HmacAlgorithm.HMAC_SHA1, weak_key=True, revision=5,
-    secret_format=SecretFormat.TEXT, renew_time=NOON + timedelta(microseconds=1), mac=EVERY_BYTE, mac_generation=7,
-    revoke_time=NOON + timedelta(microseconds=2), create_time=NOON - timedelta(microseconds=1), fingerprint="ffff",
-)  # fmt: skip
+    a_slot(version=3),
+    state=SlotState.INACTIVE,
+    hmac_algorithm=HmacAlgorithm.HMAC_SHA1,
+    weak_key=True,
+    revision=5,
+    retiring_fingerprints="2 1",
+    secret_format=SecretFormat.TEXT,
+    renew_time=NOON + timedelta(microseconds=1),
+    mac=EVERY_BYTE,
+    mac_generation=7,
+    revoke_time=NOON + timedelta(microseconds=2),
+    create_time=NOON - timedelta(microseconds=1),
+    fingerprint="ffff",
+)
 
 
 def test_every_slot_active_and_revoked(store: Store) -> None:
@@ -101,9 +111,16 @@ def test_a_put_slot_replaces_every_field_of_that_slot_alone(store: Store) -> Non
 
 
 _RETIRING = replace(
-    a_key(), hmac_algorithm=HmacAlgorithm.HMAC_SHA512, material=EVERY_BYTE * 20, generation=3, mac=EVERY_BYTE,
-    create_time=NOON - timedelta(microseconds=1), expire_time=NOON + timedelta(microseconds=1), mac_generation=2,
-)  # fmt: skip
+    a_key(),
+    hmac_algorithm=HmacAlgorithm.HMAC_SHA512,
+    material=EVERY_BYTE * 20,
+    generation=3,
+    fingerprint="ffff",
+    mac=EVERY_BYTE,
+    create_time=NOON - timedelta(microseconds=1),
+    expire_time=NOON + timedelta(microseconds=1),
+    mac_generation=2,
+)
 
 
 def test_a_key_of_every_slot_and_algorithm(store: Store) -> None:

@@ -117,7 +117,9 @@ def serve(settings: Settings, module: Module, config: TokenConfig, ready: Callab
         gc.collect()
         gc.freeze()
         signal.sigwait(_ENDINGS)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)  # a second one ends the process at once
+        # A second SIGTERM changes nothing; a second Ctrl-C ends the process at once.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _server(settings: Settings, core: Core, usage: Usage) -> Server:

@@ -1,0 +1,169 @@
+"""The services wired together, with short words for what tests do with them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.databases import Database, Row
+
+from keysvc.hsm.token import Token
+from keysvc.model.names import CredentialName
+from keysvc.model.records import MerchantState, PrincipalRecord
+from keysvc.model.secrets import SecretText
+from keysvc.model.slots import Kind, Slot
+from keysvc.service.access import Access
+from keysvc.service.bootstrap import Admins
+from keysvc.service.cache import Cache
+from keysvc.service.calls import Caller
+from keysvc.service.digests import Digester
+from keysvc.service.integrity import Sealer
+from keysvc.service.lifecycle import Lifecycle, Request
+from keysvc.service.maintenance import IntegrityReporter, Maintenance
+from keysvc.service.material import Maker
+from keysvc.service.merchants import Merchants, NewMerchant
+from keysvc.service.usage import Usage
+from keysvc.service.verification import Verdict, Verification
+from keysvc.service.viewing import Viewing
+from keysvc.store.store import Store
+
+MESSAGE = b"order 1"
+HMAC = Slot.PRIMARY_HMAC_KEY
+SECOND_HMAC = Slot.SECONDARY_HMAC_KEY
+API_KEY = Slot.PRIMARY_REST_API_KEY
+SECOND_API_KEY = Slot.SECONDARY_REST_API_KEY
+AES = Slot.ENCRYPTION_PASSWORD
+NONE = timedelta()
+
+both_databases = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
+"""For what the database has a part in."""
+
+
+class Clock:
+    """Stands still until a test moves it."""
+
+    def __init__(self) -> None:
+        self.time = datetime(2026, 5, 1, 12, 0, 0, 123457, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.time
+
+    def forward(self, time: timedelta) -> None:
+        self.time += time
+
+
+class Service:
+    """One replica. Several on one database share its token, as replicas do."""
+
+    def __init__(self, database: Database, token: Token, clock: Clock, store: Store | None = None) -> None:
+        self.database = database
+        self.token = token
+        self.clock = clock
+        self.store = store or database.store()
+        self.reporter = IntegrityReporter(self.store, clock)
+        self.sealer = Sealer(token, self.reporter)
+        self.digester = Digester(token)
+        self.cache = Cache(self.store, token, self.sealer)
+        self.usage = Usage(self.store)
+        self.lifecycle = Lifecycle(self.store, Maker(token, self.digester), self.sealer, self.usage, clock)
+        self.verification = Verification(self.cache, token, self.digester, self.usage, clock)
+        self.viewing = Viewing(self.store, self.usage, clock)
+        self.merchants = Merchants(self.store, self.sealer, clock)
+        self.maintenance = Maintenance(self.store, self.usage, self.reporter, clock)
+        self.access = Access(self.cache, self.digester)
+        self.admins = Admins(self.store, token, self.sealer, self.digester, clock)
+
+    def replica(self) -> Service:
+        return Service(self.database, self.token, self.clock)
+
+    def add_merchant(self, merchant_id: str = "m") -> None:
+        """An active one."""
+        self.merchants.create(CALLER, NewMerchant(merchant_id, "", "", ""))
+        self.move(MerchantState.ACTIVE, merchant_id)
+
+    def move(self, state: MerchantState, merchant_id: str = "m") -> None:
+        self.merchants.move(CALLER, merchant_id, "", state)
+
+    def create(self, slot: Slot = HMAC, merchant_id: str = "m") -> str:
+        """Returns the secret."""
+        _, fresh = self.lifecycle.create(_request(slot, merchant_id), None, None, None)
+        return _text(fresh.text)
+
+    def renew(self, slot: Slot = HMAC, previous_ttl: timedelta = NONE, merchant_id: str = "m") -> str:
+        """Returns the new secret."""
+        _, fresh = self.lifecycle.renew(_request(slot, merchant_id), previous_ttl, None, None)
+        return _text(fresh.text)
+
+    def revoke(
+        self, slot: Slot = HMAC, unused_for: timedelta = NONE, merchant_id: str = "m", *, validate_only: bool = False
+    ) -> None:
+        self.lifecycle.revoke(_request(slot, merchant_id), unused_for, validate_only=validate_only)
+
+    def verify(self, secret: str, slot: Slot | None = None, merchant_id: str = "m") -> Verdict:
+        """A call that verifies a MAC by `secret`, or, for a slot of bearer secrets, the secret itself."""
+        self.cache.refresh()
+        if slot in (API_KEY, SECOND_API_KEY, Slot.API_PASSWORD):
+            return self.verification.verify_api_key(merchant_id, slot, secret)
+        return self.verification.verify_hmac(merchant_id, slot, MESSAGE, mac_by(secret))
+
+    def verdict(self, secret: str, slot: Slot | None = None, merchant_id: str = "m") -> str:
+        """What `verify` answers: a result or a refusal, by its name."""
+        return outcome(lambda: self.verify(secret, slot, merchant_id))
+
+    def sign(self, slot: Slot | None = None, merchant_id: str = "m") -> bytes:
+        self.cache.refresh()
+        return self.verification.generate_hmac(merchant_id, slot, MESSAGE)[0]
+
+    def last_use(self, slot: Slot = HMAC, version: int = 1) -> datetime | None:
+        """As it is viewed."""
+        return self.viewing.get(CredentialName("m", slot)).last_use(version)
+
+    def log_in(self, header: str) -> PrincipalRecord:
+        """A call with this `authorization` header."""
+        self.cache.refresh()
+        return self.access.authenticate(header)
+
+    def row(self, table: str, where: str) -> Row:
+        """The one row there is."""
+        (found,) = self.database.rows(table, where)
+        return found
+
+
+def mac_by(secret: str) -> bytes:
+    """Computed here, and not by the service."""
+    return hmac.digest(bytes.fromhex(secret), MESSAGE, hashlib.sha256)
+
+
+def basic(name: str, password: str) -> str:
+    """RFC 7617."""
+    return "Basic " + base64.b64encode(f"{name}:{password}".encode()).decode()
+
+
+def outcome(call: Callable[[], object]) -> str:
+    """A verdict's name, the name of the refusal or failure, or OK."""
+    try:
+        answer = call()
+    except Exception as error:  # noqa: BLE001 - one that is not keysvc's own shows by its name
+        return type(error).__name__
+    return str(answer.result) if isinstance(answer, Verdict) else "OK"
+
+
+def of_kind(kind: Kind) -> Slot:
+    """The first slot of a kind."""
+    return {Kind.HMAC_KEY: HMAC, Kind.BEARER_SECRET: API_KEY, Kind.ENCRYPTION_KEY: AES}[kind]
+
+
+def _request(slot: Slot, merchant_id: str) -> Request:
+    return Request(CALLER, CredentialName(merchant_id, slot))
+
+
+def _text(secret: SecretText | None) -> str:
+    assert secret is not None
+    return secret.reveal()
+
+
+CALLER = Caller("admin", "test", lambda: "")
