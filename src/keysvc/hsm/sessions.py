@@ -12,7 +12,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TypeVar, TypeVarTuple
 
 import pkcs11
 import structlog
@@ -25,9 +25,8 @@ from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.module import Module
 from keysvc.model.errors import HsmUnavailable, Misconfigured
 
-P = ParamSpec("P")
+Ts = TypeVarTuple("Ts")
 R = TypeVar("R")
-Operation = Callable[Concatenate[Connection, Session, P], R]
 
 BORROW_SECONDS = 1.5
 """How long a call waits for a worker session, so that an answer comes within two seconds."""
@@ -58,14 +57,14 @@ class Sessions:
         self._witnesses: dict[tuple[Purpose, int], bytes] = {}
         self.connection = self._connect()
 
-    def call(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self, operation: Callable[[Connection, Session, *Ts], R], *args: *Ts) -> R:
         """Runs an operation in a worker session, and once more after a reset. Raises HsmUnavailable."""
         try:
-            return self._once(operation, *args, **kwargs)
+            return self._once(operation, *args)
         except _TokenWasReset as reset:
             self._reset(reset.connection)
         try:
-            return self._once(operation, *args, **kwargs)
+            return self._once(operation, *args)
         except _TokenWasReset:
             raise HsmUnavailable(_TRY_AGAIN) from None
 
@@ -98,11 +97,11 @@ class Sessions:
         except HsmUnavailable:
             self._trouble = self._trouble or "the token fails its self-test"
 
-    def _once(self, operation: Operation[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def _once(self, operation: Callable[[Connection, Session, *Ts], R], *args: *Ts) -> R:
         session = self._borrow()
         connection = self.connection
         try:
-            result = operation(connection, session, *args, **kwargs)
+            result = operation(connection, session, *args)
         except pkcs11.PKCS11Error as error:
             self._replace(session, connection)
             raise self._told_apart(error, connection, operation) from None

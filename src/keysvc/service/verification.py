@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from keysvc.hsm.keys import WrappedKey
 from keysvc.hsm.operations import Undecryptable
@@ -38,9 +38,8 @@ class Result(StrEnum):
     MERCHANT_NOT_ACTIVE = "MERCHANT_NOT_ACTIVE"
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """A result, with the key that matched where one did."""
+class Verdict(NamedTuple):
+    """A result, with the key that matched where one did. A tuple, since every call makes one."""
 
     result: Result
     key: LiveKey | None = None
