@@ -107,6 +107,18 @@ def test_one_statement_counts_every_row(store: Store, database: Database) -> Non
     assert ["merchants/bare", "merchants/m"] == sorted(store.epoch.changes(before, _epoch(store)) or [])
 
 
+def test_a_truncation_counts_and_leaves_what_changed_unknown(store: Store, database: Database) -> None:
+    """PostgreSQL's alone: SQLite deletes row by row."""
+    if database.is_sqlite:
+        before, what = _epoch(store), "DELETE FROM credential_key"
+    else:
+        before, what = _epoch(store), "TRUNCATE credential_key"
+    database.execute(what)
+    assert before < _epoch(store)
+    known = store.epoch.changes(before, _epoch(store))
+    assert (["merchants/m"] if database.is_sqlite else None) == known
+
+
 def test_what_no_answer_depends_on_does_not_count(store: Store) -> None:
     before = _epoch(store)
     for label, work in UNCOUNTED:

@@ -10,7 +10,7 @@ from support.databases import Database
 from keysvc.model.errors import KeysvcError
 from keysvc.model.slots import Slot
 from keysvc.store.store import Store
-from store.records import NOON
+from store.records import NOON, a_merchant, add_filled_slot
 
 SLOT = Slot.PRIMARY_HMAC_KEY
 MICROSECOND = timedelta(microseconds=1)
@@ -65,3 +65,13 @@ def test_replicas_that_write_the_same_keys_in_another_order_do_not_deadlock(stor
         replica.join(30)
     assert [] == failed
     assert 300 == database.count("credential_usage")
+
+
+def test_the_last_uses_of_keys_that_ended_are_forgotten_in_time(store: Store) -> None:
+    """A use is written down after its key has ended where both happen within one batch."""
+    with store.change() as change:
+        change.add_merchant(a_merchant())
+        add_filled_slot(change)
+    store.write_usage({("m", SLOT, 1): NOON, ("m", SLOT, 9): NOON})
+    store.forget_before(NOON, 10)
+    assert [1] == [used.version for used in store.usage("m")]

@@ -133,13 +133,11 @@ def adopt_sealed(connection: Connection, session: Session, shape: KeyShape, seal
         generation, material = _wrap(connection, session, key)
     finally:
         key.destroy()
-    wrapped = WrappedKey(object(), shape, material, generation)
-    handle = connection.handles.borrow(wrapped.ident, lambda: connection.unwrap(wrapped))
+    again = connection.unwrap(WrappedKey(None, shape, material, generation))
     try:
-        after = _try_out(connection, session, shape, handle.value)
+        after = _try_out(connection, session, shape, handle_of(again))
     finally:
-        connection.handles.give_back(handle)
-        connection.handles.forget([wrapped.ident])
+        again.destroy()
     if before != after or (shape.algorithm is None and len(material) != WRAPPED_AES_BYTES):
         raise UnusableKey
     return NewKey(material, generation)

@@ -49,7 +49,8 @@ class Cache:
 
     def refresh(self, arrived: int | None = None) -> None:
         """Sees to an epoch whose read began after the call arrived. Blocks, unless other calls have seen to it."""
-        self._store.epoch.read(self._moved, arrived)
+        if arrived is None or not self._store.epoch.seen_since(arrived):
+            self._store.epoch.read(self._moved, arrived)
 
     def merchant(self, merchant_id: str) -> MerchantView | None:
         """The merchant as of the last `refresh` or later, checked; None where there is none. Raises Integrity."""

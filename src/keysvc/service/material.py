@@ -119,12 +119,10 @@ class Maker:
             raise InvalidField("sealed_secret", "is not sealed under GetImportKey's key with RSA-OAEP") from None
         except UnusableKey:
             size = wanted.shape.size
-            rule = (
-                f"exactly {size} bytes" if wanted.algorithm is None else f"at least {size} bytes for {wanted.algorithm}"
-            )
+            rule = "" if wanted.algorithm is None else f" or more for {wanted.algorithm}, long ones in multiples of 8"
             raise InvalidField(
                 "sealed_secret",
-                f"holds a key that the token will not use: it takes {rule}; import a shorter one as `secret`",
+                f"holds a key that the token will not use: it takes {size} bytes{rule}; import others as `secret`",
             ) from None
         return Fresh(wanted, made.material, made.generation, self._digester.fingerprint(made.material))
 

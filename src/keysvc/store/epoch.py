@@ -39,6 +39,10 @@ class EpochReader:
         """A ticket for a call that arrives now: no read that has begun by now will do for it."""
         return self._begun
 
+    def seen_since(self, arrived: int) -> bool:
+        """Whether a read that began after `arrived` has ended well."""
+        return self._seen > arrived
+
     def read(self, moved: Callable[[int], None], arrived: int | None = None) -> None:
         """Returns when an epoch has been seen whose read began after `arrived`, or else after this call.
 
@@ -47,10 +51,8 @@ class EpochReader:
         """
         if arrived is None:
             arrived = self._begun
-        if self._seen > arrived:
-            return
         with self._lock:
-            if self._seen > arrived:
+            if self.seen_since(arrived):
                 return  # a read that began after this call arrived has ended while it waited
             self._begun += 1
             value = self._read()

@@ -28,6 +28,9 @@ from keysvc.store.rows import table_of
 
 BINDING = table_of(tables.TokenBinding)
 
+_ITS_KEY = select(KEY.c.version).where(
+    KEY.c.merchant_id == USAGE.c.merchant_id, KEY.c.slot == USAGE.c.slot, KEY.c.version == USAGE.c.version
+)
 TURN_SECONDS = 5.0
 """How long a change waits for those before it."""
 
@@ -94,11 +97,12 @@ class Store:
             return [(row.merchant_id, Slot(row.slot), row.version) for row in connection.execute(query)]
 
     def forget_before(self, requests_before: datetime, changes_kept: int) -> None:
-        """Deletes old request_ids, and all but the newest entries of the log of changes."""
+        """Deletes old request_ids, all but the newest changes, and last uses written after their key's end."""
         newest = select(func.coalesce(func.max(CHANGE.c.epoch), 0)).scalar_subquery()
         with self._writing() as connection:
             connection.execute(delete(REQUEST).where(REQUEST.c.time < requests_before))
             connection.execute(delete(CHANGE).where(CHANGE.c.epoch <= newest - changes_kept))
+            connection.execute(delete(USAGE).where(~_ITS_KEY.exists()))
 
     def bindings(self) -> dict[tuple[str, int], bytes]:
         """Check values of the token keys that this database was written with, by (purpose, generation)."""
