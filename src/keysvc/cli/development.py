@@ -33,6 +33,8 @@ def provision(settings: Settings) -> tuple[Settings, Module]:
         raise Misconfigured(
             f"SoftHSM cannot keep a token in {home.absolute()}, for its '#': set KEYSVC_HOME to another"
         )
+    if settings.pin_file is not None:
+        raise Misconfigured("KEYSVC_PIN_FILE is not for `keysvc dev`, which makes a token and PIN of its own: unset it")
     private_directory(home)
     pin_file, tokens, configuration = home / "pin", home / "tokens", home / "softhsm2.conf"
     if not pin_file.exists():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import stat
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +29,6 @@ class Settings(BaseSettings):
     handle_cache: Annotated[int, Field(description="Unwrapped keys kept in the token, about 11 KiB each", ge=1)] = 4096
 
 
-_LOOPBACK = ("127.", "localhost:", "[::1]:")
 _MAX_PORT = 65535
 
 
@@ -39,10 +39,19 @@ def check_listen(listen: str) -> None:
     host, colon, port = listen.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > _MAX_PORT:
         raise Misconfigured(f"KEYSVC_LISTEN is {listen}: write HOST:PORT, the port from 0 to {_MAX_PORT}, or unix:PATH")
-    if not listen.startswith(_LOOPBACK):
+    if not _is_loopback(host):
         raise Misconfigured(
             f"KEYSVC_LISTEN is {listen}, and calls are not encrypted: listen on loopback or a Unix socket"
         )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return False
 
 
 def read_settings() -> Settings:

@@ -84,7 +84,10 @@ class Module(_pkcs11.lib):
 
     def make_token(self, label: str, pin: str) -> None:
         """Initialises a free slot as a new token whose user and security officer share `pin`. Development only."""
-        slot = next(s for s in self.get_slots() if not s.get_token().flags & TokenFlag.TOKEN_INITIALIZED)
+        free = [s for s in self.get_slots() if not s.get_token().flags & TokenFlag.TOKEN_INITIALIZED]
+        if not free:
+            raise Misconfigured(f"{self.so} has no free slot for a new token")
+        slot = free[0]
         raw_pin = pin.encode()
         code = self._call(
             _INIT_TOKEN,

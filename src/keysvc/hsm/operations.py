@@ -16,13 +16,11 @@ from pkcs11 import GCMParams, Mechanism, ObjectClass, Session
 from keysvc.hsm import attributes
 from keysvc.hsm.connection import Connection
 from keysvc.hsm.keyring import Purpose
-from keysvc.hsm.keys import AES_KEY_BYTES, BoundKey, KeyShape, NewKey, WrappedKey, handle_of, hmac_algorithm
+from keysvc.hsm.keys import BoundKey, KeyShape, NewKey, WrappedKey, handle_of, hmac_algorithm
 from keysvc.model.slots import HmacAlgorithm
 
 NONCE_BYTES = 12
 TAG_BITS = 128
-WRAPPED_AES_BYTES = AES_KEY_BYTES + 8
-"""RFC 5649 section 4.1 adds one block of 8 bytes. CKA_VALUE_LEN of an unwrapped key is not to be relied on."""
 _KNOWN_MESSAGE = b"Hi There"
 _KNOWN_ANSWER = bytes.fromhex("b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7")
 
@@ -138,9 +136,15 @@ def adopt_sealed(connection: Connection, session: Session, shape: KeyShape, seal
         after = _try_out(connection, session, shape, handle_of(again))
     finally:
         again.destroy()
-    if before != after or (shape.algorithm is None and len(material) != WRAPPED_AES_BYTES):
+    least = wrapped_size(shape.size)
+    if before != after or len(material) < least or (shape.algorithm is None and len(material) > least):
         raise UnusableKey
     return NewKey(material, generation)
+
+
+def wrapped_size(key_bytes: int) -> int:
+    """RFC 5649 section 4.1: rounded up to 8 bytes, and one block more. CKA_VALUE_LEN is not to be relied on."""
+    return -(-key_bytes // 8) * 8 + 8
 
 
 def forget(connection: Connection, _session: Session, idents: list[Hashable]) -> None:

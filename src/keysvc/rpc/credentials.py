@@ -112,7 +112,7 @@ class CredentialServicer:
         merchant_id, slot = parse_merchant_or_credential(request.name)
         if not request.api_key:
             raise InvalidField("api_key", "is absent: send the key as it was presented")
-        verdict = self.verification.verify_api_key(merchant_id, slot, request.api_key)
+        verdict = self.verification.verify_api_key(merchant_id, slot, sized(request.api_key, "api_key"))
         return _told(pb.VerifyApiKeyResponse, verdict)
 
     def Encrypt(self, request: pb.EncryptRequest, _caller: Caller) -> pb.EncryptResponse:

@@ -45,7 +45,7 @@ class HealthMonitor:
             self._check()
 
     def _check(self) -> None:
-        trouble = next((wrong for check in self._checks if (wrong := check()) is not None), None)
+        trouble = next((wrong for check in self._checks if (wrong := _checked(check)) is not None), None)
         if trouble == self._told:
             return
         log.info("health.changed", serving=trouble is None, trouble=trouble)
@@ -53,3 +53,12 @@ class HealthMonitor:
         for service in self._services:
             self._servicer.set(service, status)
         self._told = trouble
+
+
+def _checked(check: Callable[[], str | None]) -> str | None:
+    try:
+        return check()
+    except Exception:
+        # The thread must live: a check that fails is trouble by itself, and is made again.
+        log.exception("health.check_failed")
+        return "a check failed"

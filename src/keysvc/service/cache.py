@@ -85,6 +85,11 @@ class Cache:
         return view
 
     def _moved(self, epoch: int) -> None:
+        with self._lock:
+            if not self._merchants and not self._headers:
+                # Nothing to forget; and what is being loaded just now sees that the epoch has moved.
+                self._epoch = epoch
+                return
         changed = self._changed(epoch)
         with self._lock:
             gone = self._forget(changed)
@@ -95,8 +100,6 @@ class Cache:
 
     def _changed(self, epoch: int) -> set[str] | None:
         """What changed since the epoch seen last; None where that is not known, or more than it is worth to read."""
-        if not self._merchants and not self._headers:
-            return set()  # nothing is remembered
         if epoch - self._epoch > MERCHANTS:
             return None
         changed = self._store.epoch.changes(self._epoch, epoch)

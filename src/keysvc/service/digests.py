@@ -31,10 +31,10 @@ class Digester:
         except KeyError:
             return False
 
-    def fingerprint(self, material: bytes) -> str:
-        """16 hexadecimal digits that tell stored keys apart and cannot be tested against guesses without the token."""
+    def fingerprint(self, resource: str, material: bytes) -> str:
+        """16 hexadecimal digits that tell a resource's keys apart. The same key elsewhere has others."""
         generation = self._token.newest(Purpose.DIGEST)
-        return self._digest(generation, "fingerprint", material.hex())[:_FINGERPRINT_BYTES].hex()
+        return self._digest(generation, "fingerprint", resource, material.hex())[:_FINGERPRINT_BYTES].hex()
 
     def _digest(self, generation: int, *parts: str) -> bytes:
         return self._token.keyed_digest(Purpose.DIGEST, generation, json.dumps(parts, separators=(",", ":")).encode())

@@ -77,7 +77,7 @@ class Lifecycle:
         """Fills a slot with a secret from outside: text, or bytes sealed under the import key."""
         wanted = recipe(request.name, algorithm, secret_format)
         if isinstance(secret, bytes):
-            return self._fill(request, lambda: self._maker.adopt_sealed(wanted, secret))[0]
+            return self._fill(request, lambda: self._maker.adopt_sealed(request.name, wanted, secret))[0]
         return self._fill(request, lambda: self._maker.adopt(request.name, wanted, secret, allow_weak=allow_weak))[0]
 
     def renew(

@@ -91,9 +91,9 @@ class Maker:
             return self._bearer(name, wanted, text, recipient)
         if wanted.secret_format in (SecretFormat.TEXT, SecretFormat.HEX_UPPER_32):
             key = self._random_key(wanted)
-            return self._fresh(wanted, self._token.adopt(wanted.shape, key), key, recipient)
+            return self._fresh(name, wanted, self._token.adopt(wanted.shape, key), key, recipient)
         made = self._token.generate(wanted.shape, recipient)
-        return self._fresh(wanted, made, made.plain, recipient)
+        return self._fresh(name, wanted, made, made.plain, recipient)
 
     def adopt(self, name: CredentialName, wanted: Recipe, text: str, *, allow_weak: bool) -> Fresh:
         """A secret that the merchant already uses. Raises InvalidField, which never quotes it."""
@@ -103,11 +103,11 @@ class Maker:
         weak = _weak(key, allow_weak=allow_weak)
         if wanted.kind is Kind.BEARER_SECRET:
             digest, generation = self._digester.make(API_KEY_USE, str(name), text)
-            return Fresh(wanted, digest, generation, self._digester.fingerprint(digest), weak)
+            return Fresh(wanted, digest, generation, self._digester.fingerprint(str(name), digest), weak)
         made = self._token.adopt(wanted.shape, key)
-        return Fresh(wanted, made.material, made.generation, self._digester.fingerprint(made.material), weak)
+        return Fresh(wanted, made.material, made.generation, self._digester.fingerprint(str(name), made.material), weak)
 
-    def adopt_sealed(self, wanted: Recipe, sealed: bytes) -> Fresh:
+    def adopt_sealed(self, name: CredentialName, wanted: Recipe, sealed: bytes) -> Fresh:
         """The same, sealed under the import key: it never stands in the process. Raises InvalidField."""
         if wanted.kind is Kind.BEARER_SECRET:
             raise InvalidField(
@@ -124,7 +124,7 @@ class Maker:
                 "sealed_secret",
                 f"holds a key that the token will not use: it takes {size} bytes{rule}; import others as `secret`",
             ) from None
-        return Fresh(wanted, made.material, made.generation, self._digester.fingerprint(made.material))
+        return Fresh(wanted, made.material, made.generation, self._digester.fingerprint(str(name), made.material))
 
     def _random_key(self, wanted: Recipe) -> bytes:
         if wanted.secret_format is SecretFormat.HEX_UPPER_32:
@@ -136,13 +136,15 @@ class Maker:
 
     def _bearer(self, name: CredentialName, wanted: Recipe, text: str, recipient: RSAPublicKey | None) -> Fresh:
         digest, generation = self._digester.make(API_KEY_USE, str(name), text)
-        fingerprint = self._digester.fingerprint(digest)
+        fingerprint = self._digester.fingerprint(str(name), digest)
         if recipient is None:
             return Fresh(wanted, digest, generation, fingerprint, text=SecretText(text))
         return Fresh(wanted, digest, generation, fingerprint, sealed=recipients.seal(recipient, text.encode()))
 
-    def _fresh(self, wanted: Recipe, made: NewKey, plain: bytes | None, recipient: RSAPublicKey | None) -> Fresh:
-        fingerprint = self._digester.fingerprint(made.material)
+    def _fresh(
+        self, name: CredentialName, wanted: Recipe, made: NewKey, plain: bytes | None, recipient: RSAPublicKey | None
+    ) -> Fresh:
+        fingerprint = self._digester.fingerprint(str(name), made.material)
         if made.sealed is not None:
             return Fresh(wanted, made.material, made.generation, fingerprint, sealed=made.sealed)
         if plain is None:

@@ -81,21 +81,24 @@ class Merchants:
                 )
             now = self._now()
             if target is MerchantState.TERMINATED:
-                self._end_all_keys(change, merchant_id)
+                self._end_all_keys(change, caller, merchant_id)
             moved = replace(merchant, state=target, update_time=now, revision=merchant.revision + 1)
             written = self._sealer.seal(moved)
             change.put_merchant(written)
             record(change, caller, resource, time=now)
         return written
 
-    def _end_all_keys(self, change: Change, merchant_id: str) -> None:
+    def _end_all_keys(self, change: Change, caller: Caller, merchant_id: str) -> None:
         holdings = change.holdings(merchant_id)
         if holdings is None:
             return
+        now = self._now()
         for slot in holdings.slots.values():
-            if slot.state is SlotState.ACTIVE or holdings.keys.get(slot.slot):
+            keys = holdings.keys.get(slot.slot, [])
+            if slot.state is SlotState.ACTIVE or keys:
                 name = CredentialName(merchant_id, slot.slot)
-                SlotEdit.read(change, self._sealer, name).empty(slot, self._now())
+                SlotEdit(change, self._sealer, name, holdings.merchant, slot, keys).empty(slot, now)
+                record(change, caller, str(name), version=slot.version, time=now)
 
 
 def etag_of(merchant: MerchantRecord) -> str:

@@ -72,14 +72,14 @@ class SlotEdit:
     ) -> tuple[SlotRecord, tuple[KeyRecord, ...]]:
         """Puts a new key in the current one's place; the old one ends now, or at `previous_ends`.
 
-        Returns the slot, and the keys that are retiring from now on, newest first.
+        Returns the slot, and the keys that live on beside the new one, newest first.
         """
         slot = self.require_key()
         retiring = self._end_current(slot, now, previous_ends)
         written = self._next(fresh, retiring, create_time=slot.create_time, renew_time=now)
         self.change.put_slot(written)
         self._add_key(fresh, written.version, now)
-        return written, retiring
+        return written, tuple(key for key in retiring if key.live(now))
 
     def require_something_to_revoke(self) -> SlotRecord:
         """A slot that holds a key, or one whose rows were altered, whatever they say."""
@@ -110,12 +110,12 @@ class SlotEdit:
         )
 
     def _end_current(self, slot: SlotRecord, now: datetime, previous_ends: datetime | None) -> tuple[KeyRecord, ...]:
+        # Keys whose time has ended stay until they are erased with a record of their own (`Maintenance.expire`).
         current = next(key for key in self.keys if not key.retiring)
-        retiring = [key for key in self.keys if key.retiring and key.live(now)]
-        ended = [key.version for key in self.keys if not key.live(now)]
+        retiring = [key for key in self.keys if key.retiring]
         if previous_ends is None:
-            ended.append(current.version)
-        elif len(retiring) >= MAX_RETIRING:
+            self.change.delete_keys(slot.merchant_id, slot.slot, [current.version])
+        elif sum(key.live(now) for key in retiring) >= MAX_RETIRING:
             raise TooManyRetiring(
                 f"{self.name} has {MAX_RETIRING} retiring keys: wait for one to end, or renew without previous_ttl",
                 resource=str(self.name),
@@ -124,8 +124,6 @@ class SlotEdit:
             retired = self.sealer.seal(replace(current, expire_time=previous_ends))
             self.change.put_key(retired)
             retiring.insert(0, retired)
-        if ended:
-            self.change.delete_keys(slot.merchant_id, slot.slot, ended)
         return tuple(retiring)
 
     def _next(

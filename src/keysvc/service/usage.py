@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from keysvc.model.records import UsageRecord
 from keysvc.model.slots import Slot
@@ -16,6 +16,7 @@ from keysvc.store.changes import Change
 from keysvc.store.store import Store
 
 FLUSH_SECONDS = 1.0
+_EVER = datetime.min.replace(tzinfo=UTC)
 
 Key = tuple[str, Slot, int]
 """(merchant id, slot, version)"""
@@ -29,6 +30,8 @@ class Usage:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._noted: dict[Key, datetime] = {}
+        self._settling: dict[Key, datetime] = {}
+        self._written: dict[Key, datetime] = {}
         self._flushing: tuple[dict[Key, datetime], ...] = ()
         self._flush_lock = threading.Lock()
 
@@ -43,8 +46,14 @@ class Usage:
             # Noted in one place or the other at every moment: what comes in between stands in both.
             self._flushing = (*self._flushing, self._noted)
             self._noted = {}
-            self._store.write_usage(_latest(self._flushing))
+            batch = _latest((self._late(), *self._flushing))
+            self._store.write_usage(batch)
+            self._settling, self._written = self._flushing[-1], batch
             self._flushing = ()
+
+    def _late(self) -> dict[Key, datetime]:
+        """Notes that took hold of their place just before it was written down, and arrived there just after."""
+        return {key: time for key, time in self._settling.copy().items() if time > self._written.get(key, _EVER)}
 
     def of(self, merchant_id: str) -> LastUses:
         """The last uses of a merchant's keys."""
@@ -56,7 +65,7 @@ class Usage:
 
     def _with_written(self, merchant_id: str, read: Callable[[], list[UsageRecord]]) -> LastUses:
         # Memory first: what is written down meanwhile is then found in both, not in neither.
-        in_memory = _latest((*self._flushing, self._noted))
+        in_memory = _latest((self._settling, *self._flushing, self._noted))
         used = {(record.slot, record.version): record.last_used_time for record in read()}
         for (merchant, slot, version), time in in_memory.items():
             if merchant == merchant_id:

@@ -95,8 +95,9 @@ class Verification:
     def decrypt(self, name: CredentialName, ciphertext: bytes, additional_data: bytes) -> tuple[bytes, int]:
         """(plaintext, version) by the live key that made the ciphertext. Raises DecryptFailed."""
         view = self._merchant(name.merchant_id)
+        asked = self._asked(view, name.slot, Kind.ENCRYPTION_KEY)
         require_active(view.record)
-        live = self._live(self._asked(view, name.slot, Kind.ENCRYPTION_KEY))
+        live = self._live(asked)
         if not live:
             raise _empty(str(name))
         envelope = Envelope.from_bytes(ciphertext)

@@ -76,10 +76,13 @@ class EpochReader:
         try:
             cursor = self._cursor or self._connect()
             cursor.execute(_READ)
-            return int(cursor.fetchall()[0][0])
+            rows = cursor.fetchall()
         except self._engine.dialect.loaded_dbapi.Error as error:
             self._doubt_all_connections()
             raise StoreUnavailable("The database does not answer: try again") from error
+        if not rows:
+            raise StoreUnavailable("The database has lost its epoch: restore it from a backup")
+        return int(rows[0][0])
 
     def _connect(self) -> DBAPICursor:
         with errors_told_apart():
