@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from keysvc.model.errors import InvalidField
 from keysvc.model.slots import Slot
@@ -67,6 +68,7 @@ def parse_credential(name: str, field: str = "name") -> CredentialName:
     return CredentialName(parts[1], slot)
 
 
+@lru_cache(maxsize=20_000)  # every verification asks, and a name always means the same
 def parse_merchant_or_credential(name: str, field: str = "name") -> tuple[str, Slot | None]:
     """Returns (merchant id, slot), the slot None where `name` is a merchant; raises InvalidField."""
     if name.count("/") == 1:

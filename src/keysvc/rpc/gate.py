@@ -38,6 +38,7 @@ class Gate(grpc.ServerInterceptor):
     def __init__(self, cache: Cache, access: Access, waiting: Callable[[], int], max_waiting: int) -> None:
         """`waiting` tells how many calls wait for a thread; above `max_waiting` calls are turned away."""
         self._cache = cache
+        self._arrival = cache.arrival
         self._access = access
         self._waiting = waiting
         self._max_waiting = max_waiting
@@ -47,7 +48,7 @@ class Gate(grpc.ServerInterceptor):
         self, continuation: Callable[[grpc.HandlerCallDetails], Handler | None], details: grpc.HandlerCallDetails
     ) -> Handler | None:
         # Here a call arrives; the gate proper runs when a thread is free. Between, other calls may read the epoch.
-        _arrived.set(self._cache.arrival())
+        _arrived.set(self._arrival())
         method: str = details.method
         handler = self._wrapped.get(method)
         if handler is None:

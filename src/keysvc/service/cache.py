@@ -33,6 +33,8 @@ class Cache:
         self._store = store
         self._token = token
         self._sealer = sealer
+        self.arrival = store.epoch.arrival
+        """Gives a ticket to take when a call arrives, before it waits for a thread. Does not block."""
         self._lock = threading.Lock()
         self._epoch = 0
         self._merchants: dict[str, MerchantView] = {}
@@ -42,10 +44,6 @@ class Cache:
     def epoch(self) -> int:
         """The epoch seen last. Pass it to `remember_header` as it was before the header was checked."""
         return self._epoch
-
-    def arrival(self) -> int:
-        """A ticket to take when a call arrives, before it waits for a thread. Does not block."""
-        return self._store.epoch.arrival()
 
     def refresh(self, arrived: int | None = None) -> None:
         """Sees to an epoch whose read began after the call arrived. Blocks, unless other calls have seen to it."""
