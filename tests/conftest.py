@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from support import softhsm
+from support.databases import PostgresDatabases, SqliteDatabases
 from support.postgres import Postgres, running_postgres
 from support.server import Client, DevServer
 from support.softhsm import Tokens
@@ -25,6 +26,16 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
 def postgres() -> Iterator[Postgres]:
     with running_postgres() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabases:
+    return SqliteDatabases(tmp_path_factory.mktemp("sqlite"))
+
+
+@pytest.fixture(scope="session")
+def postgres_databases(postgres: Postgres) -> PostgresDatabases:
+    return PostgresDatabases(postgres)
 
 
 @pytest.fixture(scope="session")

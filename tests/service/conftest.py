@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.databases import Database, PostgresDatabases, SqliteDatabases
-from support.postgres import Postgres
+from support.databases import Database
 from support.softhsm import Tokens
 
 from keysvc.hsm.connection import TokenConfig
@@ -29,23 +28,13 @@ def token(tokens: Tokens, token_config: TokenConfig) -> Iterator[Token]:
     opened.close()
 
 
-@pytest.fixture(scope="session")
-def service_sqlite(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabases:
-    return SqliteDatabases(tmp_path_factory.mktemp("sqlite"))
-
-
-@pytest.fixture(scope="session")
-def service_postgres(postgres: Postgres) -> PostgresDatabases:
-    return PostgresDatabases(postgres)
-
-
 @pytest.fixture
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """SQLite, but for tests that are run on both (see `both_databases`)."""
     if getattr(request, "param", "sqlite") == "sqlite":
-        made = request.getfixturevalue("service_sqlite").new(tmp_path)
+        made = request.getfixturevalue("sqlite_databases").new(tmp_path)
     else:
-        made = request.getfixturevalue("service_postgres").new()
+        made = request.getfixturevalue("postgres_databases").new()
     yield made
     made.close()
 

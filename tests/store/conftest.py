@@ -6,20 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.databases import Database, PostgresDatabases, SqliteDatabases
-from support.postgres import Postgres
+from support.databases import Database
 
 from keysvc.store.store import Store
-
-
-@pytest.fixture(scope="session")
-def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> SqliteDatabases:
-    return SqliteDatabases(tmp_path_factory.mktemp("sqlite"))
-
-
-@pytest.fixture(scope="session")
-def postgres_databases(postgres: Postgres) -> PostgresDatabases:
-    return PostgresDatabases(postgres)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

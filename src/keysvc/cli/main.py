@@ -19,8 +19,6 @@ from keysvc.cli.first_admin import ADMIN, ensure_admin, replace_password
 from keysvc.cli.settings import read_settings
 from keysvc.hsm.module import Module
 from keysvc.model.errors import KeysvcError
-from keysvc.store import schema
-from keysvc.store.engine import open_engine
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 database = typer.Typer(no_args_is_help=True, help="The database's schema.")
@@ -51,7 +49,7 @@ def dev() -> None:
     _log_to_stderr(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
     settings, module = development.provision(read_settings())
     config = wiring.token_config(settings)
-    schema.upgrade(open_engine(wiring.database_url(settings)))
+    wiring.upgrade_database(settings)
     wiring.make_token_keys(module, config)
     admin_file = settings.home / "admin-credentials"
     with wiring.opened(settings, module, config) as core:
@@ -95,7 +93,7 @@ def init(
 @database.command("upgrade")
 def upgrade() -> None:
     """Bring the database to the newest schema."""
-    before, after = schema.upgrade(open_engine(wiring.database_url(read_settings())))
+    before, after = wiring.upgrade_database(read_settings())
     typer.echo(f"the database is at schema {after}" + ("" if before == after else f", it was at {before or 'none'}"))
 
 

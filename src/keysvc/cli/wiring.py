@@ -73,6 +73,15 @@ def database_url(settings: Settings) -> str:
     return settings.database_url
 
 
+def upgrade_database(settings: Settings) -> tuple[str | None, str | None]:
+    """Brings the database to the newest schema; returns the revision before and after. Raises Misconfigured."""
+    engine = open_engine(database_url(settings))
+    try:
+        return schema.upgrade(engine)
+    finally:
+        engine.dispose()
+
+
 @contextmanager
 def opened(settings: Settings, module: Module, config: TokenConfig) -> Iterator[Core]:
     """The database at the newest schema, and the token with all its keys. Raises Misconfigured."""
