@@ -90,7 +90,7 @@ format: $(READY) ## Format the code, and mend what can be mended
 
 .PHONY: lock
 lock: $(READY) ## Pin what pyproject.toml asks for; pins that still fit stay
-	@CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe \
+	@CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/pip-compile --quiet --extra dev --extra traces --generate-hashes --allow-unsafe \
 		--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(ARGS) \
 		--output-file .ci/requirements.txt pyproject.toml
 

@@ -24,6 +24,7 @@ from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.keys import KeyShape
 from keysvc.model.names import CredentialName
 from keysvc.model.slots import HmacAlgorithm, Slot
+from keysvc.service.audit import AuditSigner
 from keysvc.service.calls import Caller, record
 from keysvc.service.lifecycle import Lifecycle, Request
 from keysvc.service.material import Maker
@@ -75,7 +76,7 @@ def _jobs(core: Core, unsynced: Store, merchants: Iterator[str]) -> dict[str, Jo
 
 
 @contextmanager
-def _unsynced(settings: Settings) -> Iterator[Store]:
+def _unsynced(settings: Settings, core: Core) -> Iterator[Store]:
     """The same database, without an fsync at each commit: not what keysvc does, but what the fsync costs."""
     engine = open_engine(wiring.database_url(settings))
 
@@ -83,7 +84,7 @@ def _unsynced(settings: Settings) -> Iterator[Store]:
         connection.execute("PRAGMA synchronous = OFF")
 
     event.listen(engine, "connect", no_sync)
-    store = Store(engine)
+    store = Store(engine, AuditSigner(core.token))
     try:
         yield store
     finally:
@@ -104,7 +105,7 @@ def main(home: Path) -> None:
     settings, module = development.provision(read_settings())
     with ExitStack() as stack:
         core = stack.enter_context(wiring.opened(settings, module, wiring.token_config(settings)))
-        jobs = _jobs(core, stack.enter_context(_unsynced(settings)), iter(read_merchants(home)))
+        jobs = _jobs(core, stack.enter_context(_unsynced(settings, core)), iter(read_merchants(home)))
         for line in sys.stdin:
             name, times = line.split()
             print(json.dumps(_timed(jobs[name], int(times))), flush=True)

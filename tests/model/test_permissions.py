@@ -9,7 +9,7 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
 from keysvc.model.permissions import CALLERS, PUBLIC
-from keysvc.model.records import PrincipalKind
+from keysvc.model.principals import PrincipalKind
 
 PROTOS = Path(__file__).parents[2] / "protos"
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keysvc.model.records import KeyRecord, MerchantRecord, PrincipalRecord, SlotRecord, meaning
+from keysvc.model.principals import PrincipalRecord
+from keysvc.model.records import KeyRecord, MerchantRecord, SlotRecord, meaning
 from keysvc.model.slots import HmacAlgorithm, Kind, Slot
 
 RECORDS: list[type[Any]] = [MerchantRecord, SlotRecord, KeyRecord, PrincipalRecord]

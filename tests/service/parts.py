@@ -13,7 +13,8 @@ from support.databases import Database, Row
 
 from keysvc.hsm.token import Token
 from keysvc.model.names import CredentialName
-from keysvc.model.records import MerchantState, PrincipalRecord
+from keysvc.model.principals import PrincipalRecord
+from keysvc.model.records import MerchantState
 from keysvc.model.secrets import SecretText
 from keysvc.model.slots import Kind, Slot
 from keysvc.service.access import Access

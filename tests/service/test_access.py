@@ -9,7 +9,7 @@ import pytest
 
 from keysvc.model.errors import PermissionDenied, Unauthenticated
 from keysvc.model.permissions import CALLERS, PUBLIC
-from keysvc.model.records import PrincipalKind, PrincipalState
+from keysvc.model.principals import PrincipalKind, PrincipalState
 from keysvc.model.secrets import SecretText
 from keysvc.service.access import authorise
 from service.parts import Service, basic, both_databases

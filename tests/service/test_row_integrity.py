@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from support.databases import Database
 
-from keysvc.model.records import KeyRecord, MerchantRecord, PrincipalRecord, SlotRecord
+from keysvc.model.principals import PrincipalRecord
+from keysvc.model.records import KeyRecord, MerchantRecord, SlotRecord
 from keysvc.model.secrets import SecretText
 from keysvc.model.slots import Slot
 from service.parts import API_KEY, HMAC, SECOND_HMAC, Service, basic, both_databases, outcome

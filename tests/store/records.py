@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from keysvc.model.records import (
-    AuditRecord,
-    KeyRecord,
-    MerchantRecord,
-    MerchantState,
-    PrincipalKind,
-    PrincipalRecord,
-    PrincipalState,
-    SlotRecord,
-    SlotState,
-)
+from keysvc.model.audit import AuditRecord
+from keysvc.model.principals import PrincipalKind, PrincipalRecord, PrincipalState
+from keysvc.model.records import KeyRecord, MerchantRecord, MerchantState, SlotRecord, SlotState
 from keysvc.model.slots import RULES, HmacAlgorithm, Kind, Slot
 from keysvc.store.changes import Change
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.databases import Database, SqliteDatabases
+from support.databases import Database, SqliteDatabases, unsigned
 from support.outages import StoppablePostgres, stoppable_postgres
 
 from keysvc.model.errors import KeysvcError, StoreUnavailable
@@ -55,7 +55,7 @@ def stoppable() -> Iterator[StoppablePostgres]:
 def test_a_stopped_postgresql_is_told_by_every_call_and_found_again(stoppable: StoppablePostgres) -> None:
     engine = open_engine(stoppable.new_database())
     schema.upgrade(engine)
-    store = Store(engine)
+    store = Store(engine, unsigned)
     with store.change() as change:
         change.add_merchant(a_merchant())
     for call in CALLS.values():
@@ -104,7 +104,7 @@ def test_the_reader_sees_what_was_committed_while_it_was_cut(
 
 def test_a_sqlite_file_in_a_directory_that_is_gone(tmp_path: Path) -> None:
     engine = open_engine(f"sqlite:///{tmp_path / 'gone' / 'keysvc.db'}")
-    store = Store(engine)
+    store = Store(engine, unsigned)
     for name, call in CALLS.items():
         began = time.monotonic()
         with pytest.raises(StoreUnavailable):

@@ -8,14 +8,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 from support.databases import Database
 
-from keysvc.model.records import (
-    Holdings,
-    MerchantState,
-    PrincipalKind,
-    PrincipalState,
-    SlotState,
-    UsageRecord,
-)
+from keysvc.model.principals import PrincipalKind, PrincipalState
+from keysvc.model.records import Holdings, MerchantState, SlotState, UsageRecord
 from keysvc.model.slots import HmacAlgorithm, SecretFormat, Slot
 from keysvc.store.store import Store
 from store.records import NOON, a_key, a_merchant, a_principal, a_slot, add_filled_slot, an_event

@@ -17,13 +17,14 @@ from sqlmodel import SQLModel
 from support.databases import Database
 from support.postgres import Postgres
 
-import keysvc.store.tables  # noqa: F401 - fills the metadata
+import keysvc.store.audit_tables
+import keysvc.store.tables  # noqa: F401 - both fill the metadata
 from keysvc.model.errors import KeysvcError, Misconfigured
 from keysvc.store import schema
 from keysvc.store.engine import open_engine
 from store.gated import until
 
-NEWEST = "0001"
+NEWEST = "0002"
 _UPGRADE = """
 import sys
 from keysvc.store import schema

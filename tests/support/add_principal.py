@@ -14,7 +14,7 @@ from pathlib import Path
 from keysvc.cli import wiring
 from keysvc.cli.settings import Settings
 from keysvc.hsm.module import Module
-from keysvc.model.records import PrincipalKind, PrincipalRecord, PrincipalState
+from keysvc.model.principals import PrincipalKind, PrincipalRecord, PrincipalState
 from keysvc.service.access import PASSWORD_USE
 
 _MODULE_PATH = Path("/usr/lib/softhsm/libsofthsm2.so")

@@ -19,6 +19,7 @@ from keysvc.rpc.credentials import CredentialServicer
 from keysvc.rpc.merchants import MerchantServicer
 from keysvc.rpc.server import Server, ServerConfig
 from keysvc.service.access import Access
+from keysvc.service.audit import AuditSigner
 from keysvc.service.bootstrap import Admins, bind, require_bound
 from keysvc.service.cache import Cache
 from keysvc.service.digests import Digester
@@ -88,10 +89,10 @@ def opened(settings: Settings, module: Module, config: TokenConfig) -> Iterator[
     engine = open_engine(database_url(settings))
     schema.require_newest(engine)
     with ExitStack() as stack:
-        store = Store(engine)
-        stack.callback(store.close)
         token = Token(module, config)
         stack.callback(token.close)
+        store = Store(engine, AuditSigner(token))
+        stack.callback(store.close)
         reporter = IntegrityReporter(store, now)
         yield Core(store, token, Sealer(token, reporter), Digester(token), reporter)
 

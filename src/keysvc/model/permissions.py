@@ -5,7 +5,7 @@ Methods are named by their gRPC path, `/package.Service/Method`.
 
 from __future__ import annotations
 
-from keysvc.model.records import PrincipalKind
+from keysvc.model.principals import PrincipalKind
 
 _ADMIN = frozenset({PrincipalKind.ADMIN})
 _ANYONE_KNOWN = frozenset(PrincipalKind)

@@ -8,7 +8,7 @@ and checks them. Times are aware and UTC.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -31,26 +31,6 @@ class MerchantState(StrEnum):
     ACTIVE = "ACTIVE"
     SUSPENDED = "SUSPENDED"
     TERMINATED = "TERMINATED"
-
-
-class PrincipalKind(StrEnum):
-    """Who a caller is."""
-
-    __hash__ = str.__hash__  # Enum's own is Python, and every call looks its caller's kind up
-
-    ADMIN = "ADMIN"
-    PSP = "PSP"
-    ACQUIRER = "ACQUIRER"
-    MERCHANT = "MERCHANT"
-    SERVICE = "SERVICE"
-    AUDITOR = "AUDITOR"
-
-
-class PrincipalState(StrEnum):
-    """Whether a principal may call."""
-
-    ACTIVE = "ACTIVE"
-    DISABLED = "DISABLED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,34 +100,31 @@ class KeyRecord:
         return self.expire_time is None or now < self.expire_time
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PrincipalRecord:
-    """One caller, with the keyed digest of its password."""
+@dataclass(frozen=True, slots=True)
+class MerchantToken:
+    """One Lib Lite token: a bearer secret, of which only a keyed digest is kept."""
 
-    principal_id: str
-    kind: PrincipalKind
-    state: PrincipalState
-    password_digest: bytes
-    digest_generation: int
+    token_id: str
+    digest: str
+    """In hexadecimal, as is all that a list of a record holds."""
+    generation: int
+    fingerprint: str
     create_time: datetime
+    expire_time: datetime | None
+
+    def live(self, now: datetime) -> bool:
+        return self.expire_time is None or now < self.expire_time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenSetRecord:
+    """All tokens of one merchant, in one record, so that none can be put back by itself after it ended."""
+
+    merchant_id: str
+    tokens: tuple[MerchantToken, ...]
     revision: int
     mac: bytes = b""
     mac_generation: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditRecord:
-    """One change, or one refusal that matters. Written in the transaction of what it tells."""
-
-    time: datetime
-    principal: str
-    method: str
-    resource: str
-    version: int
-    outcome: str
-    reason: str
-    request_id: str
-    peer: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,15 +144,24 @@ class Holdings:
     slots: dict[Slot, SlotRecord]
     keys: dict[Slot, list[KeyRecord]]
     """By slot, newest first."""
+    tokens: TokenSetRecord | None
 
 
 def meaning(record: Any) -> bytes:
     """The bytes that a record's MAC covers: a JSON list of its type and all fields but the MAC.
 
-    A list of strings, numbers and nulls has one reading only, so no two records share their bytes.
+    A list of strings, numbers and nulls has one reading only, so no two records share their bytes. Fields that a
+    later schema added have defaults, and stand in an object at the list's end, those that differ from their default
+    only: what was written before keeps its MAC.
     """
-    values = [_plain(getattr(record, f.name)) for f in fields(record) if f.name != "mac"]
-    return json.dumps([type(record).__name__, *values], separators=(",", ":")).encode()
+    first, later = [type(record).__name__], {}
+    for f in fields(record):
+        value = getattr(record, f.name)
+        if f.name == "mac_generation" or f.default is MISSING:
+            first.append(_plain(value))
+        elif f.name != "mac" and value != f.default:
+            later[f.name] = _plain(value)
+    return json.dumps([*first, later] if later else first, separators=(",", ":")).encode()
 
 
 def _plain(value: Any) -> Any:
@@ -183,4 +169,8 @@ def _plain(value: Any) -> Any:
         return value.astimezone(UTC).isoformat(timespec="microseconds")
     if isinstance(value, bytes):
         return value.hex()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if is_dataclass(value):
+        return [_plain(getattr(value, f.name)) for f in fields(value)]
     return value

@@ -10,7 +10,7 @@ import secrets
 from keysvc.model.errors import PermissionDenied, Unauthenticated
 from keysvc.model.names import is_id
 from keysvc.model.permissions import CALLERS
-from keysvc.model.records import PrincipalRecord, PrincipalState
+from keysvc.model.principals import PrincipalRecord, PrincipalState
 from keysvc.service.cache import Cache
 from keysvc.service.digests import Digester
 

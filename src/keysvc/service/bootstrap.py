@@ -8,7 +8,7 @@ from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.token import Token
 from keysvc.model.errors import Misconfigured
 from keysvc.model.names import principal_name
-from keysvc.model.records import PrincipalKind, PrincipalRecord, PrincipalState
+from keysvc.model.principals import PrincipalKind, PrincipalRecord, PrincipalState
 from keysvc.model.secrets import SecretText
 from keysvc.service.access import PASSWORD_USE
 from keysvc.service.calls import SERVICE_ITSELF, Caller, Clock, no_peer, record

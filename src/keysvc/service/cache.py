@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from keysvc.hsm.token import Token
 from keysvc.model.names import merchant_name, principal_name
-from keysvc.model.records import PrincipalRecord
+from keysvc.model.principals import PrincipalRecord
 from keysvc.service.integrity import Sealer
 from keysvc.service.views import MerchantView, checked_view
 from keysvc.store.store import Store

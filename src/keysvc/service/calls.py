@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import NamedTuple
 
+from keysvc.model.audit import AuditRecord
 from keysvc.model.errors import RequestAlreadyDone
 from keysvc.model.names import check_id
-from keysvc.model.records import AuditRecord
 from keysvc.store.changes import Change
 
 Clock = Callable[[], datetime]

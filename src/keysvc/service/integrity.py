@@ -10,9 +10,10 @@ from typing import TypeVar
 from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.token import Token
 from keysvc.model.errors import Integrity
-from keysvc.model.records import KeyRecord, MerchantRecord, PrincipalRecord, SlotRecord, SlotState, meaning
+from keysvc.model.principals import PrincipalRecord
+from keysvc.model.records import KeyRecord, MerchantRecord, SlotRecord, SlotState, TokenSetRecord, meaning
 
-Record = TypeVar("Record", MerchantRecord, SlotRecord, KeyRecord, PrincipalRecord)
+Record = TypeVar("Record", MerchantRecord, SlotRecord, KeyRecord, TokenSetRecord, PrincipalRecord)
 
 
 class Sealer:
@@ -57,7 +58,7 @@ class Sealer:
         if current != ([(slot.version, slot.fingerprint)] if active else []):
             raise self._altered(resource)
 
-    def _mac(self, record: MerchantRecord | SlotRecord | KeyRecord | PrincipalRecord) -> bytes:
+    def _mac(self, record: MerchantRecord | SlotRecord | KeyRecord | TokenSetRecord | PrincipalRecord) -> bytes:
         return self._token.keyed_digest(Purpose.ROW, record.mac_generation, meaning(record))
 
     def _altered(self, resource: str) -> Integrity:

@@ -8,9 +8,9 @@ from itertools import count
 
 import structlog
 
+from keysvc.model.audit import AuditRecord
 from keysvc.model.errors import StoreUnavailable
 from keysvc.model.names import CredentialName
-from keysvc.model.records import AuditRecord
 from keysvc.service.calls import SERVICE_ITSELF, Caller, Clock, no_peer, record
 from keysvc.service.usage import FLUSH_SECONDS, Usage
 from keysvc.store.store import Store
@@ -98,7 +98,8 @@ class Maintenance:
             if second % EXPIRE_EVERY == 1:
                 self.expire()
             if second % FORGET_EVERY == 1:
-                self._store.forget_before(self._now() - REQUESTS_KEPT, CHANGES_KEPT)
+                now = self._now()
+                self._store.forget_before(now, now - REQUESTS_KEPT, CHANGES_KEPT)
         except StoreUnavailable as error:
             log.warning("maintenance.postponed", reason=error.message)
         except Exception:

@@ -9,36 +9,30 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
-from keysvc.model.records import (
-    AuditRecord,
-    Holdings,
-    KeyRecord,
-    MerchantRecord,
-    PrincipalRecord,
-    SlotRecord,
-    UsageRecord,
-)
+from keysvc.model.audit import AuditRecord
+from keysvc.model.principals import PrincipalRecord
+from keysvc.model.records import Holdings, KeyRecord, MerchantRecord, SlotRecord, TokenSetRecord, UsageRecord
 from keysvc.model.slots import Slot
-from keysvc.store import queries, tables
-from keysvc.store.queries import KEY, MERCHANT, PRINCIPAL, SLOT, USAGE
+from keysvc.store import audit_log, queries, tables
+from keysvc.store.audit_log import HeadSigner
+from keysvc.store.queries import KEY, MERCHANT, PRINCIPAL, SLOT, TOKENS, USAGE
 from keysvc.store.rows import table_of, to_row
 
 REQUEST = table_of(tables.Request)
-AUDIT = table_of(tables.AuditEvent)
 EPOCH = table_of(tables.Epoch)
 
 _LOCK = select(EPOCH.c.value).with_for_update()
-_LAST_EVENT = select(func.coalesce(func.max(AUDIT.c.sequence), 0))
 
 
 class Change:
     """What may be read and written in one change. Made by `Store.change`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, sign: HeadSigner) -> None:
         """Takes the lock; blocks while another change holds it. (SQLite took it with BEGIN IMMEDIATE.)"""
         self._connection = connection
+        self._sign = sign
         connection.execute(_LOCK)
 
     def merchant(self, merchant_id: str) -> MerchantRecord | None:
@@ -94,6 +88,17 @@ class Change:
         ]
         return deleted[0]
 
+    def put_tokens(self, record: TokenSetRecord) -> None:
+        """Puts a merchant's tokens in the place of those there, if any."""
+        self.delete_tokens(record.merchant_id)
+        self._connection.execute(insert(TOKENS), to_row(record))
+
+    def delete_tokens(self, merchant_id: str) -> None:
+        self._connection.execute(delete(TOKENS).where(TOKENS.c.merchant_id == merchant_id))
+
+    def principals(self) -> list[PrincipalRecord]:
+        return queries.principals(self._connection, None, None)
+
     def add_principal(self, record: PrincipalRecord) -> None:
         self._connection.execute(insert(PRINCIPAL), to_row(record))
 
@@ -121,7 +126,12 @@ class Change:
         }
         self._connection.execute(insert(REQUEST), row)
 
-    def audit(self, record: AuditRecord) -> None:
-        """Appends an event. The lock makes the sequence free of gaps."""
-        last = self._connection.execute(_LAST_EVENT).scalar_one()
-        self._connection.execute(insert(AUDIT), {"sequence": last + 1, **to_row(record)})
+    def audit(self, event: AuditRecord) -> None:
+        """Appends an event to the chain. The lock makes the sequence free of gaps. Raises StoreUnavailable."""
+        audit_log.append(self._connection, event, self._sign)
+
+    def sign_audit(self, time: datetime) -> None:
+        """Has the token sign the chain's end, unless it has. Raises HsmUnavailable."""
+        end, last = audit_log.tail(self._connection), audit_log.last_head(self._connection)
+        if end.sequence > (last.sequence if last else 0):
+            audit_log.sign_end(self._connection, end, time, self._sign)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from sqlalchemy import Connection, RowMapping, bindparam, select
+from sqlalchemy import Column, Connection, RowMapping, bindparam, select
 from sqlalchemy.exc import DataError
 
 from keysvc.model.errors import Integrity
-from keysvc.model.records import Holdings, KeyRecord, MerchantRecord, PrincipalRecord, SlotRecord, UsageRecord
+from keysvc.model.principals import PrincipalKind, PrincipalRecord
+from keysvc.model.records import Holdings, KeyRecord, MerchantRecord, SlotRecord, TokenSetRecord, UsageRecord
 from keysvc.model.slots import Slot
 from keysvc.store import tables
 from keysvc.store.rows import table_of, to_record
@@ -21,15 +23,31 @@ R = TypeVar("R")
 MERCHANT = table_of(tables.Merchant)
 SLOT = table_of(tables.Credential)
 KEY = table_of(tables.CredentialKey)
+TOKENS = table_of(tables.MerchantTokenSet)
 PRINCIPAL = table_of(tables.Principal)
 USAGE = table_of(tables.CredentialUsage)
 
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A principal that merchants name as theirs."""
+
+    kind: PrincipalKind
+    principal_id: str
+
+    @property
+    def column(self) -> Column[str]:
+        """Where merchants name it."""
+        columns = {PrincipalKind.PSP: MERCHANT.c.psp, PrincipalKind.ACQUIRER: MERCHANT.c.acquirer}
+        return columns[self.kind]
+
+
 _HOLDINGS = (
-    select(MERCHANT, SLOT, KEY)
+    select(MERCHANT, SLOT, KEY, TOKENS)
     .select_from(
-        MERCHANT.outerjoin(SLOT, SLOT.c.merchant_id == MERCHANT.c.merchant_id).outerjoin(
-            KEY, (KEY.c.merchant_id == SLOT.c.merchant_id) & (KEY.c.slot == SLOT.c.slot)
-        )
+        MERCHANT.outerjoin(TOKENS, TOKENS.c.merchant_id == MERCHANT.c.merchant_id)
+        .outerjoin(SLOT, SLOT.c.merchant_id == MERCHANT.c.merchant_id)
+        .outerjoin(KEY, (KEY.c.merchant_id == SLOT.c.merchant_id) & (KEY.c.slot == SLOT.c.slot))
     )
     .where(MERCHANT.c.merchant_id == bindparam("id"))
     .order_by(KEY.c.version.desc())
@@ -56,11 +74,23 @@ def merchant(connection: Connection, merchant_id: str) -> MerchantRecord | None:
 
 
 @_readable
-def merchants(connection: Connection, after: str | None, limit: int) -> list[MerchantRecord]:
-    """In the order of their ids, from the one after `after`."""
+def owned_merchant(connection: Connection, owner: Owner, merchant_id: str) -> MerchantRecord | None:
+    """None for an unknown merchant and for another's, after the same work."""
+    query = select(MERCHANT).where(MERCHANT.c.merchant_id == merchant_id, owner.column == owner.principal_id)
+    row = connection.execute(query).mappings().first()
+    return to_record(MerchantRecord, MERCHANT, row) if row else None
+
+
+@_readable
+def merchants(
+    connection: Connection, after: str | None, limit: int, owner: Owner | None = None
+) -> list[MerchantRecord]:
+    """In the order of their ids, from the one after `after`: all, or an owner's."""
     query = select(MERCHANT).order_by(MERCHANT.c.merchant_id).limit(limit)
     if after is not None:
         query = query.where(MERCHANT.c.merchant_id > after)
+    if owner is not None:
+        query = query.where(owner.column == owner.principal_id)
     return [to_record(MerchantRecord, MERCHANT, row) for row in connection.execute(query).mappings()]
 
 
@@ -70,7 +100,8 @@ def holdings(connection: Connection, merchant_id: str) -> Holdings | None:
     rows = connection.execute(_HOLDINGS, {"id": merchant_id}).mappings().all()
     if not rows:
         return None
-    found = Holdings(to_record(MerchantRecord, MERCHANT, rows[0]), {}, {})
+    tokens = to_record(TokenSetRecord, TOKENS, rows[0]) if rows[0][TOKENS.c.merchant_id] is not None else None
+    found = Holdings(to_record(MerchantRecord, MERCHANT, rows[0]), {}, {}, tokens)
     for row in rows:
         _add(found, row)
     return found
@@ -96,3 +127,18 @@ def usage(connection: Connection, merchant_id: str) -> list[UsageRecord]:
 def principal(connection: Connection, principal_id: str) -> PrincipalRecord | None:
     row = connection.execute(select(PRINCIPAL).where(PRINCIPAL.c.principal_id == principal_id)).mappings().first()
     return to_record(PrincipalRecord, PRINCIPAL, row) if row else None
+
+
+@_readable
+def principal_of(connection: Connection, spiffe_id: str) -> PrincipalRecord | None:
+    row = connection.execute(select(PRINCIPAL).where(PRINCIPAL.c.spiffe_id == spiffe_id)).mappings().first()
+    return to_record(PrincipalRecord, PRINCIPAL, row) if row else None
+
+
+@_readable
+def principals(connection: Connection, after: str | None, limit: int | None) -> list[PrincipalRecord]:
+    """In the order of their ids, from the one after `after`."""
+    query = select(PRINCIPAL).order_by(PRINCIPAL.c.principal_id).limit(limit)
+    if after is not None:
+        query = query.where(PRINCIPAL.c.principal_id > after)
+    return [to_record(PrincipalRecord, PRINCIPAL, row) for row in connection.execute(query).mappings()]

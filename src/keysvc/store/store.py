@@ -12,21 +12,27 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select
+from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
+from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from keysvc.model.audit import ChainedEvent, ChainEnd, SignedHead
 from keysvc.model.errors import StoreUnavailable
-from keysvc.model.records import Holdings, MerchantRecord, PrincipalRecord, UsageRecord
+from keysvc.model.principals import PrincipalRecord
+from keysvc.model.records import Holdings, MerchantRecord, UsageRecord
 from keysvc.model.slots import Slot
-from keysvc.store import queries, tables
+from keysvc.store import audit_log, queries, tables
+from keysvc.store.audit_log import EventFilter, HeadSigner
 from keysvc.store.changes import REQUEST, Change
 from keysvc.store.engine import errors_told_apart, reader_of
 from keysvc.store.epoch import CHANGE, EpochReader
-from keysvc.store.queries import KEY, USAGE
+from keysvc.store.queries import KEY, USAGE, Owner
 from keysvc.store.rows import table_of
 
 BINDING = table_of(tables.TokenBinding)
+USED_JWT = table_of(tables.UsedJwt)
 
 _ITS_KEY = select(KEY.c.version).where(
     KEY.c.merchant_id == USAGE.c.merchant_id, KEY.c.slot == USAGE.c.slot, KEY.c.version == USAGE.c.version
@@ -41,8 +47,10 @@ R = TypeVar("R")
 class Store:
     """A database at the newest schema."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, sign: HeadSigner) -> None:
+        """`sign` has the token sign the audit record."""
         self._engine = engine
+        self._sign = sign
         self._reader = reader_of(engine)
         self._turn = threading.Lock()
         self.epoch = EpochReader(engine)
@@ -51,13 +59,18 @@ class Store:
     def change(self) -> Iterator[Change]:
         """One transaction: committed at the end, undone by any exception. Blocks while another runs."""
         with self._writing() as connection:
-            yield Change(connection)
+            yield Change(connection, self._sign)
 
     def merchant(self, merchant_id: str) -> MerchantRecord | None:
         return self._read(queries.merchant, merchant_id)
 
-    def merchants(self, after: str | None, limit: int) -> list[MerchantRecord]:
-        return self._read(queries.merchants, after, limit)
+    def owned_merchant(self, owner: Owner, merchant_id: str) -> MerchantRecord | None:
+        """None for an unknown merchant and for another's, after the same work."""
+        return self._read(queries.owned_merchant, owner, merchant_id)
+
+    def merchants(self, after: str | None, limit: int, owner: Owner | None = None) -> list[MerchantRecord]:
+        """All, or an owner's."""
+        return self._read(queries.merchants, after, limit, owner)
 
     def holdings(self, merchant_id: str) -> Holdings | None:
         return self._read(queries.holdings, merchant_id)
@@ -68,6 +81,32 @@ class Store:
     def principal(self, principal_id: str) -> PrincipalRecord | None:
         return self._read(queries.principal, principal_id)
 
+    def principal_of(self, spiffe_id: str) -> PrincipalRecord | None:
+        return self._read(queries.principal_of, spiffe_id)
+
+    def principals(self, after: str | None, limit: int) -> list[PrincipalRecord]:
+        return self._read(queries.principals, after, limit)
+
+    def use_jwt(self, principal_id: str, jti_hash: bytes, expire_time: datetime) -> bool:
+        """Notes a JWT's use. False where it was used before, on any replica."""
+        row = {"principal": principal_id, "jti_hash": jti_hash, "expire_time": expire_time}
+        with self._writing() as connection:
+            return connection.execute(self._insert(USED_JWT).on_conflict_do_nothing(), row).rowcount == 1
+
+    def audit_events(self, after: int, limit: int, wanted: EventFilter) -> list[ChainedEvent]:
+        return self._read(audit_log.events, after, limit, wanted)
+
+    def audit_end(self) -> ChainEnd:
+        """Where the chain of audit events ends."""
+        return self._read(audit_log.tail)
+
+    def audit_heads(self) -> list[SignedHead]:
+        """Every signature over the chain, in its order."""
+        return self._read(audit_log.heads)
+
+    def last_audit_head(self) -> SignedHead | None:
+        return self._read(audit_log.last_head)
+
     def write_usage(self, used: dict[tuple[str, Slot, int], datetime]) -> None:
         """Moves last uses forward; never back."""
         if not used:
@@ -77,8 +116,7 @@ class Store:
             {"merchant_id": merchant_id, "slot": slot, "version": version, "last_used_time": time}
             for (merchant_id, slot, version), time in sorted(used.items())
         ]
-        dialect_insert = sqlite_insert if self._engine.dialect.name == "sqlite" else postgresql_insert
-        statement = dialect_insert(USAGE)
+        statement = self._insert(USAGE)
         newer = statement.excluded.last_used_time
         with self._writing() as connection:
             connection.execute(
@@ -96,11 +134,12 @@ class Store:
         with self._connected() as connection:
             return [(row.merchant_id, Slot(row.slot), row.version) for row in connection.execute(query)]
 
-    def forget_before(self, requests_before: datetime, changes_kept: int) -> None:
-        """Deletes old request_ids, all but the newest changes, and last uses written after their key's end."""
+    def forget_before(self, now: datetime, requests_before: datetime, changes_kept: int) -> None:
+        """Deletes old request_ids, ended JWTs, all but the newest changes, and uses written after their key's end."""
         newest = select(func.coalesce(func.max(CHANGE.c.epoch), 0)).scalar_subquery()
         with self._writing() as connection:
             connection.execute(delete(REQUEST).where(REQUEST.c.time < requests_before))
+            connection.execute(delete(USED_JWT).where(USED_JWT.c.expire_time < now))
             connection.execute(delete(CHANGE).where(CHANGE.c.epoch <= newest - changes_kept))
             connection.execute(delete(USAGE).where(~_ITS_KEY.exists()))
 
@@ -121,6 +160,10 @@ class Store:
     def close(self) -> None:
         self.epoch.close()
         self._engine.dispose()
+
+    def _insert(self, table: Table) -> SqliteInsert | PostgresqlInsert:
+        """An INSERT that may say what to do on a conflict."""
+        return sqlite_insert(table) if self._engine.dialect.name == "sqlite" else postgresql_insert(table)
 
     def _read(self, query: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         with self._connected() as connection:

@@ -12,12 +12,32 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, false, text
 from sqlmodel import Field, SQLModel
 
-from keysvc.model.records import MerchantState, PrincipalKind, PrincipalState, SlotState
+from keysvc.model.principals import PrincipalKind, PrincipalState, RetiringPassword
+from keysvc.model.records import MerchantState, MerchantToken, SlotState
 from keysvc.model.slots import RULES, HmacAlgorithm, Kind, SecretFormat, Slot
-from keysvc.store.columns import UtcDateTime
+from keysvc.store.columns import Listed, UtcDateTime
+
+_EMPTY = {"server_default": "[]"}
+_NO = {"server_default": false()}
+"""Defaults of columns that a later schema added: what the rows that were there mean."""
+
+
+class _Texts(Listed[str]):
+    element = str
+    cache_ok = True
+
+
+class _Passwords(Listed[RetiringPassword]):
+    element = RetiringPassword
+    cache_ok = True
+
+
+class _Tokens(Listed[MerchantToken]):
+    element = MerchantToken
+    cache_ok = True
 
 
 def _one_of(column: str, values: type[StrEnum], *without: StrEnum) -> str:
@@ -36,6 +56,8 @@ class Merchant(SQLModel, table=True):
     __table_args__ = (
         CheckConstraint(_one_of("state", MerchantState), name="ck_merchant_state"),
         CheckConstraint("revision >= 1", name="ck_merchant_revision"),
+        Index("ix_merchant_psp", "psp", "merchant_id"),
+        Index("ix_merchant_acquirer", "acquirer", "merchant_id"),
     )
 
     merchant_id: str = Field(primary_key=True, max_length=64)
@@ -130,13 +152,29 @@ class CredentialKey(SQLModel, table=True):
     mac_generation: int
 
 
+class MerchantTokenSet(SQLModel, table=True):
+    """model.records.TokenSetRecord"""
+
+    __tablename__ = "merchant_token_set"
+    __table_args__ = (
+        ForeignKeyConstraint(["merchant_id"], ["merchant.merchant_id"], name="fk_merchant_token_set_merchant"),
+    )
+
+    merchant_id: str = Field(primary_key=True, max_length=64)
+    tokens: tuple[MerchantToken, ...] = Field(sa_type=_Tokens)
+    revision: int
+    mac: bytes
+    mac_generation: int
+
+
 class Principal(SQLModel, table=True):
-    """model.records.PrincipalRecord"""
+    """model.principals.PrincipalRecord"""
 
     __tablename__ = "principal"
     __table_args__ = (
         CheckConstraint(_one_of("kind", PrincipalKind), name="ck_principal_kind"),
         CheckConstraint(_one_of("state", PrincipalState), name="ck_principal_state"),
+        Index("ux_principal_spiffe_id", "spiffe_id", unique=True),
     )
 
     principal_id: str = Field(primary_key=True, max_length=64)
@@ -148,6 +186,15 @@ class Principal(SQLModel, table=True):
     revision: int
     mac: bytes
     mac_generation: int
+    merchants: tuple[str, ...] = Field(sa_type=_Texts, sa_column_kwargs=_EMPTY)
+    can_edit_credentials: bool = Field(sa_column_kwargs=_NO)
+    remote_access: bool = Field(sa_column_kwargs=_NO)
+    can_sign: bool = Field(sa_column_kwargs=_NO)
+    spiffe_id: str | None = None
+    jwt_public_keys: tuple[str, ...] = Field(sa_type=_Texts, sa_column_kwargs=_EMPTY)
+    update_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    password_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    retiring_passwords: tuple[RetiringPassword, ...] = Field(sa_type=_Passwords, sa_column_kwargs=_EMPTY)
 
 
 class CredentialUsage(SQLModel, table=True):
@@ -173,21 +220,14 @@ class Request(SQLModel, table=True):
     time: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
-class AuditEvent(SQLModel, table=True):
-    """model.records.AuditRecord, in the order of the transactions."""
+class UsedJwt(SQLModel, table=True):
+    """A JWT that has authenticated a call, so that it does not authenticate another. By a hash of its `jti`."""
 
-    __tablename__ = "audit_event"
+    __tablename__ = "used_jwt"
 
-    sequence: int = Field(primary_key=True, sa_type=BigInteger)
-    time: datetime = Field(sa_type=UtcDateTime)
-    principal: str
-    method: str
-    resource: str = Field(index=True)
-    version: int
-    outcome: str
-    reason: str
-    request_id: str
-    peer: str
+    principal: str = Field(primary_key=True, max_length=64)
+    jti_hash: bytes = Field(primary_key=True)
+    expire_time: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
 class Epoch(SQLModel, table=True):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from alembic import context
 from sqlmodel import SQLModel
 
-import keysvc.store.tables  # noqa: F401 - fills the metadata
+import keysvc.store.audit_tables
+import keysvc.store.tables  # noqa: F401 - both fill the metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
