@@ -58,13 +58,13 @@ def test_one_spoiled_session_of_several_costs_one_call(token: Token) -> None:
 
 def begin_and_leave_a_signature(token: Token, module: ctypes.CDLL) -> int:
     """Spoils the session that is borrowed next; returns its handle."""
-    session = token._sessions._idle.get()
+    spoilt = token._sessions._idle.get()
     mechanism = (ctypes.c_ulong * 3)(CKM_SHA256_HMAC, 0, 0)
     key = ctypes.c_ulong(token._sessions.connection.known_answer_key)
-    handle = int(session.handle)  # type: ignore[attr-defined]  # the stub leaves it out
+    handle = int(spoilt.session.handle)  # type: ignore[attr-defined]  # the stub leaves it out
     assert CKR_OK == module.C_SignInit(ctypes.c_ulong(handle), mechanism, key)
     others = [token._sessions._idle.get() for _ in range(token._sessions._config.workers - 1)]
-    for waiting in (session, *others):
+    for waiting in (spoilt, *others):
         token._sessions._idle.put(waiting)
     return handle
 
@@ -72,9 +72,9 @@ def begin_and_leave_a_signature(token: Token, module: ctypes.CDLL) -> int:
 def test_a_call_that_finds_every_session_taken_says_so_in_time(tokens: Tokens, shared_config: TokenConfig) -> None:
     token = tokens.open(replace(shared_config, workers=1))
     key = adopted(token, KEY)
-    session = token._sessions._idle.get()
+    taken = token._sessions._idle.get()
     assert_unavailable_soon(lambda: token.hmac(key, b"order 1"))
-    token._sessions._idle.put(session)
+    token._sessions._idle.put(taken)
     assert MAC == token.hmac(key, b"order 1")
     token.close()
 

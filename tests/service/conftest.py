@@ -45,5 +45,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def service(database: Database, token: Token, clock: Clock) -> Service:
-    return Service(database, token, clock)
+def service(database: Database, token: Token, clock: Clock) -> Iterator[Service]:
+    made = Service(database, token, clock)
+    yield made
+    made.close()

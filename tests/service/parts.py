@@ -18,6 +18,7 @@ from keysvc.model.records import MerchantState
 from keysvc.model.secrets import SecretText
 from keysvc.model.slots import Kind, Slot
 from keysvc.service.access import Access
+from keysvc.service.audit import AuditSigner
 from keysvc.service.bootstrap import Admins
 from keysvc.service.cache import Cache
 from keysvc.service.calls import Caller
@@ -64,7 +65,7 @@ class Service:
         self.database = database
         self.token = token
         self.clock = clock
-        self.store = store or database.store()
+        self.store = store or Store(database.engine(), AuditSigner(token))
         self.reporter = IntegrityReporter(self.store, clock)
         self.sealer = Sealer(token, self.reporter)
         self.digester = Digester(token)
@@ -77,9 +78,17 @@ class Service:
         self.maintenance = Maintenance(self.store, self.usage, self.reporter, clock)
         self.access = Access(self.cache, self.digester)
         self.admins = Admins(self.store, token, self.sealer, self.digester, clock)
+        self._replicas: list[Service] = []
 
     def replica(self) -> Service:
-        return Service(self.database, self.token, self.clock)
+        """Another one, that ends with this one."""
+        self._replicas.append(Service(self.database, self.token, self.clock))
+        return self._replicas[-1]
+
+    def close(self) -> None:
+        for replica in self._replicas:
+            replica.close()
+        self.store.close()
 
     def add_merchant(self, merchant_id: str = "m") -> None:
         """An active one."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from support.databases import Database
+from support.databases import Database, unsigned
 
 from keysvc.hsm.token import Token
 from keysvc.model.errors import StoreUnavailable
@@ -97,7 +97,7 @@ class _Interrupted(Store):
 def test_a_load_that_races_with_a_change_is_not_remembered(
     database: Database, token: Token, clock: Clock, other: Service
 ) -> None:
-    store = _Interrupted(database.engine())
+    store = _Interrupted(database.engine(), unsigned)
     service = Service(database, token, clock, store)
     secret = other.create()
 
@@ -116,7 +116,7 @@ def test_a_change_that_nobody_has_seen_yet_is_seen_by_the_next_call(
     database: Database, token: Token, clock: Clock, other: Service
 ) -> None:
     """The load races with a change as above, but no other call has moved the epoch meanwhile."""
-    store = _Interrupted(database.engine())
+    store = _Interrupted(database.engine(), unsigned)
     service = Service(database, token, clock, store)
     secret = other.create()
     store.between = other.revoke
@@ -134,7 +134,8 @@ def test_everything_is_forgotten_when_it_is_not_known_what_changed(service: Serv
     header = basic("admin", "secret")
     service.log_in(header)
     other.revoke()
-    other.store.forget_before(datetime(2026, 1, 1, tzinfo=UTC), 0)
+    long_ago = datetime(2026, 1, 1, tzinfo=UTC)
+    other.store.forget_before(long_ago, long_ago, 0)
     service.cache.refresh()
     assert [] == list(service.cache._headers)
     assert kept is not service.cache.merchant("n")

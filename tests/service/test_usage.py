@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from support.databases import Database
+from support.databases import Database, unsigned
 
 from keysvc.model.errors import InvalidField, StillInUse, StoreUnavailable
 from keysvc.model.names import CredentialName
@@ -139,7 +139,7 @@ class _Flushing(Store):
 
 
 def test_a_use_is_seen_while_it_is_being_written(database: Database, clock: Clock) -> None:
-    store = _Flushing(database.engine())
+    store = _Flushing(database.engine(), unsigned)
     usage = Usage(store)
     usage.note("m", HMAC, 1, clock.time)
     store.usage_to_flush = usage

@@ -21,7 +21,6 @@ class GatedReader(EpochReader):
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
-        self.reads = 0
         self.begun: queue.Queue[int] = queue.Queue()
         self._gates: queue.Queue[bool] = queue.Queue()
 
@@ -36,7 +35,6 @@ class GatedReader(EpochReader):
 
     def _read(self) -> int:
         value = super()._read()
-        self.reads += 1
         self.begun.put(value)
         if not self._gates.get(timeout=WAIT):
             raise StoreUnavailable("The connection broke: try again")

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from keysvc.model.audit import AuditRecord
-from keysvc.model.principals import PrincipalKind, PrincipalRecord, PrincipalState
-from keysvc.model.records import KeyRecord, MerchantRecord, MerchantState, SlotRecord, SlotState
+from keysvc.model.principals import PrincipalKind, PrincipalRecord, PrincipalState, RetiringPassword
+from keysvc.model.records import (
+    KeyRecord,
+    MerchantRecord,
+    MerchantState,
+    MerchantToken,
+    SlotRecord,
+    SlotState,
+    TokenSetRecord,
+)
 from keysvc.model.slots import RULES, HmacAlgorithm, Kind, Slot
 from keysvc.store.changes import Change
 
@@ -52,9 +61,36 @@ def a_principal(principal_id: str = "admin") -> PrincipalRecord:
     )  # fmt: skip
 
 
+def a_full_principal(principal_id: str = "billing") -> PrincipalRecord:
+    """None of its fields is empty. No one kind has all of these rights, but the store asks nothing of that."""
+    return replace(
+        a_principal(principal_id), kind=PrincipalKind.SERVICE, merchants=("m", "n"), can_edit_credentials=True,
+        remote_access=True, can_sign=True, spiffe_id=f"spiffe://example.org/{principal_id}",
+        jwt_public_keys=("-----BEGIN PUBLIC KEY-----\n\"+/=\n", "zwölf 🔑"),
+        update_time=NOON + timedelta(microseconds=1), password_time=NOON + timedelta(microseconds=2),
+        retiring_passwords=(
+            RetiringPassword("00ff" * 16, 1, NOON + timedelta(microseconds=3)),
+            RetiringPassword("ff00" * 16, 2, NOON + timedelta(days=1)),
+        ),
+    )  # fmt: skip
+
+
+def a_token_set(merchant_id: str = "m") -> TokenSetRecord:
+    """One token for ever, and one that ends."""
+    return TokenSetRecord(
+        merchant_id=merchant_id,
+        tokens=(
+            MerchantToken("t-1", "00ff" * 16, 1, "0123456789abcdef", NOON, None),
+            MerchantToken("t-2", "ff00" * 16, 2, "fedcba9876543210", NOON, NOON + timedelta(microseconds=1)),
+        ),
+        revision=2, mac=MAC, mac_generation=1,
+    )  # fmt: skip
+
+
 def an_event(resource: str = "merchants/m", seconds: int = 0) -> AuditRecord:
     return AuditRecord(
-        time=NOON + timedelta(seconds=seconds), principal="admin", method="/keysvc.v1.MerchantService/CreateMerchant",
+        time=NOON + timedelta(seconds=seconds), principal="principals/admin",
+        method="/keysvc.v1.MerchantService/CreateMerchant",
         resource=resource, version=0, outcome="OK", reason="", request_id="", peer="ipv4:127.0.0.1:1",
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from keysvc.model.errors import Integrity
 from keysvc.model.slots import Slot
 from keysvc.store.changes import Change
 from keysvc.store.store import Store
-from store.records import NOON, a_key, a_merchant, a_principal, a_slot, add_filled_slot, an_event
+from store.records import NOON, a_key, a_merchant, a_principal, a_slot, a_token_set, add_filled_slot, an_event
 
 THREADS = 8
 TIMES = 10
@@ -28,21 +28,28 @@ def _write_everything(change: Change) -> None:
     change.add_merchant(a_merchant())
     add_filled_slot(change)
     change.add_principal(a_principal())
+    change.put_tokens(a_token_set())
     change.audit(an_event())
     change.remember_request("admin", "r-1", "merchants/m", 1, NOON)
 
 
 def _state(database: Database) -> dict[str, int]:
-    tables = ("merchant", "credential", "credential_key", "principal", "audit_event", "request", "change")
-    return {table: database.count(table) for table in tables} | {"epoch": database.rows("epoch")[0]["value"]}
+    tables = (
+        "merchant", "credential", "credential_key", "merchant_token_set", "principal", "audit_event", "request",
+        "change",
+    )  # fmt: skip
+    return {table: database.count(table) for table in tables} | {
+        "epoch": database.rows("epoch")[0]["value"],
+        "audit_end": database.rows("audit_tail")[0]["sequence"],
+    }
 
 
 def test_a_change_commits_rows_audit_request_and_epoch_together(store: Store, database: Database) -> None:
     with store.change() as change:
         _write_everything(change)
     assert {
-        "merchant": 1, "credential": 1, "credential_key": 1, "principal": 1, "audit_event": 1, "request": 1,
-        "change": 4, "epoch": 4,
+        "merchant": 1, "credential": 1, "credential_key": 1, "merchant_token_set": 1, "principal": 1, "audit_event": 1,
+        "request": 1, "change": 5, "epoch": 5, "audit_end": 1,
     } == _state(database)  # fmt: skip
 
 
@@ -193,7 +200,7 @@ def test_requests_are_forgotten_when_they_are_older_than_asked(store: Store) -> 
     with store.change() as change:
         change.remember_request("admin", "old", "merchants/m", 1, NOON - timedelta(microseconds=1))
         change.remember_request("admin", "kept", "merchants/m", 1, NOON)
-    store.forget_before(NOON, 10)
+    store.forget_before(NOON + timedelta(days=1), NOON, 10)
     with store.change() as change:
         assert (None, ("merchants/m", 1)) == (change.done_request("admin", "old"), change.done_request("admin", "kept"))
 

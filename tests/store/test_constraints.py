@@ -13,7 +13,17 @@ from keysvc.model.errors import Integrity
 from keysvc.model.records import SlotState
 from keysvc.model.slots import Slot
 from keysvc.store.store import Store
-from store.records import NOON, a_key, a_merchant, a_principal, a_slot, add_filled_slot
+from store.records import (
+    NOON,
+    a_full_principal,
+    a_key,
+    a_merchant,
+    a_principal,
+    a_slot,
+    a_token_set,
+    add_filled_slot,
+    an_event,
+)
 
 FOREIGN_KEY = "foreign key"
 UNIQUE = "unique"
@@ -24,10 +34,12 @@ SLOT = {"slot": "webhook-encryption-key", "hmac_algorithm": None}
 KEY = {"version": 2, "slot": "primary-hmac-key"}
 RETIRING = {**KEY, "expire_time": "2026-04-01 00:00:00.000000+00:00"}
 PRINCIPAL = {"principal_id": "new"}
+TOKENS = {"merchant_id": "bare"}
 REVOKED = {"slot": "encryption-password", "kind": "ENCRYPTION_KEY", "hmac_algorithm": None}
 
 GOOD: list[tuple[str, Row]] = [
     ("merchant", MERCHANT), ("credential", SLOT), ("credential_key", RETIRING), ("principal", PRINCIPAL),
+    ("merchant_token_set", TOKENS),
 ]  # fmt: skip
 """Rows that are taken, so that those below are refused for their one fault."""
 
@@ -66,6 +78,15 @@ REFUSED: list[tuple[str, str, Row, str]] = [
     ("a key of version 0", "credential_key", {**RETIRING, "version": 0}, "ck_credential_key_version"),
     ("a principal of a kind that there is not", "principal", {**PRINCIPAL, "kind": "ROOT"}, "ck_principal_kind"),
     ("a principal of a state that there is not", "principal", {**PRINCIPAL, "state": "OK"}, "ck_principal_state"),
+    ("a principal twice", "principal", {"principal_id": "admin"}, UNIQUE),
+    ("a SPIFFE id of two principals", "principal", {**PRINCIPAL, "spiffe_id": "spiffe://example.org/billing"}, UNIQUE),
+    ("tokens without a merchant", "merchant_token_set", {"merchant_id": "nobody"}, FOREIGN_KEY),
+    ("tokens twice", "merchant_token_set", {}, UNIQUE),
+    ("a JWT used twice", "used_jwt", {}, UNIQUE),
+    ("an event twice", "audit_event", {}, UNIQUE),
+    ("a second end of the audit record", "audit_tail", {"id": 2}, "ck_audit_tail_one_row"),
+    ("the end of the audit record twice", "audit_tail", {}, UNIQUE),
+    ("a signature twice", "audit_head", {}, UNIQUE),
     ("a second epoch", "epoch", {"id": 2}, "ck_epoch_one_row"),
     ("the epoch twice", "epoch", {}, UNIQUE),
 ]  # fmt: skip
@@ -73,7 +94,8 @@ REFUSED: list[tuple[str, str, Row, str]] = [
 
 @pytest.fixture(autouse=True)
 def filled(store: Store) -> None:
-    """A merchant with an active slot and its key, a slot without one, and a revoked slot; and a principal."""
+    """A merchant with an active slot and its key, a slot without one, and a revoked slot, and tokens; one with nothing;
+    two principals, a used JWT, and a signed event."""
     with store.change() as change:
         change.add_merchant(a_merchant())
         add_filled_slot(change)
@@ -81,7 +103,13 @@ def filled(store: Store) -> None:
         change.add_slot(
             replace(a_slot(Slot.ENCRYPTION_PASSWORD), state=SlotState.INACTIVE, revoke_time=NOON),
         )
+        change.put_tokens(a_token_set())
+        change.add_merchant(a_merchant("bare"))
         change.add_principal(a_principal())
+        change.add_principal(a_full_principal("billing"))
+        change.audit(an_event())
+        change.sign_audit(NOON)
+    store.use_jwt("admin", bytes(32), NOON)
 
 
 def test_rows_that_follow_the_rules_are_taken(database: Database) -> None:
@@ -98,7 +126,7 @@ def test_rows_that_break_a_rule_are_refused_by_that_rule(database: Database) -> 
 
 def test_what_a_key_hangs_on_cannot_be_taken_away(database: Database) -> None:
     for statement in (
-        "DELETE FROM merchant",
+        "DELETE FROM merchant WHERE merchant_id = 'm'",
         "DELETE FROM credential WHERE slot = 'primary-hmac-key'",
         "UPDATE credential SET state = 'INACTIVE', revoke_time = create_time WHERE slot = 'primary-hmac-key'",
         "UPDATE credential SET slot = 'secondary-hmac-key' WHERE slot = 'primary-hmac-key'",
@@ -118,7 +146,12 @@ def test_no_column_but_those_that_may_be_empty_takes_null(database: Database) ->
         "merchant": {"psp", "acquirer"},
         "credential": {"hmac_algorithm", "renew_time", "revoke_time"},
         "credential_key": {"hmac_algorithm", "expire_time"},
-        "principal": set[str](),
+        "principal": {"spiffe_id", "update_time", "password_time"},
+        "merchant_token_set": set[str](),
+        "used_jwt": set[str](),
+        "audit_event": set[str](),
+        "audit_tail": set[str](),
+        "audit_head": set[str](),
     }
     for table, empty in may_be_empty.items():
         columns = set(database.rows(table)[0]) - empty

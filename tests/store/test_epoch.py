@@ -11,7 +11,7 @@ from support.databases import Database
 from keysvc.model.slots import Slot
 from keysvc.store.changes import Change
 from keysvc.store.store import Store
-from store.records import NOON, a_key, a_merchant, a_principal, a_slot, add_filled_slot, an_event
+from store.records import NOON, a_key, a_merchant, a_principal, a_slot, a_token_set, add_filled_slot, an_event
 
 SLOT = Slot.PRIMARY_HMAC_KEY
 
@@ -23,6 +23,8 @@ CHANGES: list[tuple[str, Callable[[Change], object], str]] = [
     ("a key added", lambda change: change.add_key(replace(a_key(version=2), expire_time=NOON)), "merchants/m"),
     ("a key put", lambda change: change.put_key(a_key()), "merchants/m"),
     ("a key deleted", lambda change: change.delete_keys("m", SLOT, [1]), "merchants/m"),
+    ("tokens put", lambda change: change.put_tokens(a_token_set("bare")), "merchants/bare"),
+    ("tokens deleted", lambda change: change.delete_tokens("bare"), "merchants/bare"),
     ("a principal added", lambda change: change.add_principal(a_principal("new")), "principals/new"),
     ("a principal put", lambda change: change.put_principal(a_principal()), "principals/admin"),
 ]
@@ -51,17 +53,27 @@ def _audit_and_request(store: Store) -> None:
         change.remember_request("admin", "r-1", "merchants/m", 1, NOON)
 
 
+def _sign(store: Store) -> None:
+    with store.change() as change:
+        change.sign_audit(NOON)
+
+
 def _reads(store: Store) -> None:
     store.holdings("m")
     store.merchants(None, 9)
     store.principal("admin")
+    store.principal_of("spiffe://example.org/a")
+    store.principals(None, 9)
+    store.audit_end()
 
 
-UNCOUNTED: list[tuple[str, Callable[[Store], None]]] = [
+UNCOUNTED: list[tuple[str, Callable[[Store], object]]] = [
     ("usage", lambda store: store.write_usage({("m", SLOT, 1): NOON})),
     ("a binding", lambda store: store.bind({("row", 1): b"check"})),
-    ("forgetting", lambda store: store.forget_before(NOON, 1000)),
+    ("forgetting", lambda store: store.forget_before(NOON, NOON, 1000)),
     ("audit and request", _audit_and_request),
+    ("a signature", _sign),
+    ("a used JWT", lambda store: store.use_jwt("admin", bytes(32), NOON)),
     ("reads", _reads),
 ]
 
@@ -93,6 +105,37 @@ def test_a_second_writer_counts_too(store: Store, database: Database) -> None:
         assert subjects == sorted(store.epoch.changes(before, _epoch(store)) or []), statement
 
 
+def test_tokens_put_in_the_place_of_others_name_their_merchant_alone(store: Store) -> None:
+    with store.change() as change:
+        for merchant_id in ("m", "bare"):
+            change.put_tokens(a_token_set(merchant_id))
+    before = _epoch(store)
+    with store.change() as change:
+        change.put_tokens(a_token_set("bare"))
+        change.put_tokens(a_token_set("bare"))
+    assert {"merchants/bare"} == set(store.epoch.changes(before, _epoch(store)) or [])
+
+
+def test_deleting_tokens_that_are_not_there_does_not_count(store: Store) -> None:
+    before = _epoch(store)
+    with store.change() as change:
+        change.delete_tokens("bare")
+    assert before == _epoch(store)
+
+
+def test_a_second_writer_of_tokens_counts_too(store: Store, database: Database) -> None:
+    with store.change() as change:
+        change.put_tokens(a_token_set())
+    for statement, subjects in [
+        ("UPDATE merchant_token_set SET tokens = '[]'", ["merchants/m"]),
+        ("UPDATE merchant_token_set SET merchant_id = 'bare'", ["merchants/bare", "merchants/m"]),
+        ("DELETE FROM merchant_token_set", ["merchants/bare"]),
+    ]:
+        before = _epoch(store)
+        database.execute(statement)
+        assert subjects == sorted(store.epoch.changes(before, _epoch(store)) or []), statement
+
+
 def test_a_key_moved_to_another_merchant_names_both(store: Store, database: Database) -> None:
     with store.change() as change:
         change.add_slot(a_slot(merchant_id="bare"))
@@ -107,13 +150,13 @@ def test_one_statement_counts_every_row(store: Store, database: Database) -> Non
     assert ["merchants/bare", "merchants/m"] == sorted(store.epoch.changes(before, _epoch(store)) or [])
 
 
-def test_a_truncation_counts_and_leaves_what_changed_unknown(store: Store, database: Database) -> None:
+@pytest.mark.parametrize("table", ["credential_key", "merchant_token_set"])
+def test_a_truncation_counts_and_leaves_what_changed_unknown(store: Store, database: Database, table: str) -> None:
     """PostgreSQL's alone: SQLite deletes row by row."""
-    if database.is_sqlite:
-        before, what = _epoch(store), "DELETE FROM credential_key"
-    else:
-        before, what = _epoch(store), "TRUNCATE credential_key"
-    database.execute(what)
+    with store.change() as change:
+        change.put_tokens(a_token_set())
+    before = _epoch(store)
+    database.execute(f"DELETE FROM {table}" if database.is_sqlite else f"TRUNCATE {table}")
     assert before < _epoch(store)
     known = store.epoch.changes(before, _epoch(store))
     assert (["merchants/m"] if database.is_sqlite else None) == known
@@ -158,7 +201,7 @@ def test_changes_are_those_after_the_first_up_to_the_last(store: Store) -> None:
 
 def test_changes_that_were_pruned_are_not_known(store: Store) -> None:
     for kept, known in [(9, {0, 1, 2, 3, 4}), (2, {3, 4}), (1, {4}), (0, set[int]())]:
-        store.forget_before(NOON, kept)
+        store.forget_before(NOON, NOON, kept)
         assert known == {after for after in range(5) if store.epoch.changes(after, 5) is not None}
         assert [] == store.epoch.changes(5, 5)
 

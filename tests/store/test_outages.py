@@ -12,9 +12,12 @@ from support.databases import Database, SqliteDatabases, unsigned
 from support.outages import StoppablePostgres, stoppable_postgres
 
 from keysvc.model.errors import KeysvcError, StoreUnavailable
+from keysvc.model.principals import PrincipalKind
 from keysvc.model.slots import Slot
 from keysvc.store import schema
+from keysvc.store.audit_log import EventFilter
 from keysvc.store.engine import open_engine
+from keysvc.store.queries import Owner
 from keysvc.store.store import Store
 from store.records import NOON, a_merchant
 
@@ -33,14 +36,22 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "merchant": lambda store: store.merchant("m"),
     "merchants": lambda store: store.merchants(None, 10),
     "holdings": lambda store: store.holdings("m"),
+    "owned_merchant": lambda store: store.owned_merchant(Owner(PrincipalKind.PSP, "PSP_42"), "m"),
     "principal": lambda store: store.principal("admin"),
+    "principal_of": lambda store: store.principal_of("spiffe://example.org/a"),
+    "principals": lambda store: store.principals(None, 10),
+    "use_jwt": lambda store: store.use_jwt("admin", bytes(32), NOON),
+    "audit_events": lambda store: store.audit_events(0, 10, EventFilter()),
+    "audit_end": lambda store: store.audit_end(),
+    "audit_heads": lambda store: store.audit_heads(),
+    "last_audit_head": lambda store: store.last_audit_head(),
     "usage": lambda store: store.usage("m"),
     "change": _change,
     "epoch": lambda store: store.epoch.read(lambda _epoch: None),
     "changes": lambda store: store.epoch.changes(0, 1),
     "write_usage": lambda store: store.write_usage({("m", Slot.API_PASSWORD, 1): NOON}),
     "expired_keys": lambda store: store.expired_keys(NOON),
-    "forget_before": lambda store: store.forget_before(NOON, 1),
+    "forget_before": lambda store: store.forget_before(NOON, NOON, 1),
     "bindings": lambda store: store.bindings(),
     "bind": lambda store: store.bind({("row", 1): b""}),
 }

@@ -13,7 +13,7 @@ from support.databases import Database
 from keysvc.model.records import Holdings, UsageRecord
 from keysvc.model.slots import Slot
 from keysvc.store.store import Store
-from store.records import NOON, a_key, a_merchant, a_principal, a_slot, add_filled_slot
+from store.records import NOON, a_key, a_merchant, a_principal, a_slot, a_token_set, add_filled_slot
 
 SOON = 4.0
 """Seconds. Waiting for another transaction takes five; what does not wait is far quicker."""
@@ -54,7 +54,7 @@ def test_a_page_starts_after_an_id_that_is_there_no_more(store: Store) -> None:
 def test_holdings_of_a_merchant_without_slots(store: Store) -> None:
     with store.change() as change:
         change.add_merchant(a_merchant())
-    assert Holdings(a_merchant(), {}, {}) == store.holdings("m")
+    assert Holdings(a_merchant(), {}, {}, None) == store.holdings("m")
 
 
 def test_holdings_are_of_one_merchant_with_the_newest_key_first(store: Store) -> None:
@@ -68,10 +68,13 @@ def test_holdings_are_of_one_merchant_with_the_newest_key_first(store: Store) ->
         change.add_slot(a_slot(slot, 11))
         for key in sorted(keys, key=lambda key: key.version):
             change.add_key(key)
+        for merchant_id in ("m", "n"):
+            change.put_tokens(a_token_set(merchant_id))
     expected = Holdings(
         a_merchant(),
         {slot: a_slot(slot, 11), Slot.API_PASSWORD: a_slot(Slot.API_PASSWORD)},
         {slot: keys, Slot.API_PASSWORD: [a_key(Slot.API_PASSWORD)]},
+        a_token_set(),
     )
     assert expected == store.holdings("m")
 

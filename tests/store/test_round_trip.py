@@ -88,8 +88,8 @@ def test_every_slot_active_and_revoked(store: Store) -> None:
             change.add_merchant(a_merchant(merchant_id))
         for slot in (*active.values(), revoked):
             change.add_slot(slot)
-    assert Holdings(a_merchant(), active, {}) == store.holdings("m")
-    assert Holdings(a_merchant("n"), {Slot.PRIMARY_HMAC_KEY: revoked}, {}) == store.holdings("n")
+    assert Holdings(a_merchant(), active, {}, None) == store.holdings("m")
+    assert Holdings(a_merchant("n"), {Slot.PRIMARY_HMAC_KEY: revoked}, {}, None) == store.holdings("n")
 
 
 def test_a_put_slot_replaces_every_field_of_that_slot_alone(store: Store) -> None:

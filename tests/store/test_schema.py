@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,24 +32,6 @@ schema.upgrade(open_engine(sys.argv[1]))
 """
 DETAILS = ("get_columns", "get_pk_constraint", "get_foreign_keys", "get_unique_constraints", "get_indexes",
            "get_check_constraints")  # fmt: skip
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def new_empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Database]]:
-    """Makes databases with nothing in them."""
-    made: list[Database] = []
-
-    def make() -> Database:
-        if request.param == "sqlite":
-            made.append(Database(f"sqlite:///{tmp_path / str(len(made))}.db"))
-        else:
-            server: Postgres = request.getfixturevalue("postgres")
-            made.append(Database(server.new_database()))
-        return made[-1]
-
-    yield make
-    for database in made:
-        database.close()
 
 
 def test_an_empty_database_is_brought_to_the_newest_schema(new_empty: Callable[[], Database]) -> None:

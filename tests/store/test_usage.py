@@ -73,5 +73,5 @@ def test_the_last_uses_of_keys_that_ended_are_forgotten_in_time(store: Store) ->
         change.add_merchant(a_merchant())
         add_filled_slot(change)
     store.write_usage({("m", SLOT, 1): NOON, ("m", SLOT, 9): NOON})
-    store.forget_before(NOON, 10)
+    store.forget_before(NOON, NOON, 10)
     assert [1] == [used.version for used in store.usage("m")]

@@ -19,12 +19,21 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 
 from keysvc.v1 import merchant_service_pb2 as mpb
+from keysvc.v1.audit_service_pb2_grpc import AuditServiceStub
 from keysvc.v1.credential_service_pb2_grpc import CredentialServiceStub
 from keysvc.v1.merchant_service_pb2_grpc import MerchantServiceStub
+from keysvc.v1.principal_service_pb2_grpc import PrincipalServiceStub
+from keysvc.v1.token_service_pb2_grpc import TokenServiceStub
 
 PROGRAM = Path(sys.executable).with_name("keysvc")
 START_SECONDS = 60.0
 CALL_SECONDS = 20.0
+_DEFAULTS = {
+    "KEYSVC_LISTEN": "127.0.0.1:0",
+    # All tests call from one address, and many are wrong on purpose. The limits have tests of their own.
+    "KEYSVC_FAILED_AUTHENTICATIONS": "1000000",
+    "KEYSVC_FAILED_VERIFICATIONS": "1000000",
+}
 _SERVING = re.compile(r"serving on (\S+), state in")
 
 R = TypeVar("R")
@@ -36,7 +45,7 @@ class DevServer:
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
         self.log = home.parent / f"{home.name}.log"
-        self._environment = {"KEYSVC_LISTEN": "127.0.0.1:0", **environment, "KEYSVC_HOME": str(home)}
+        self._environment = {**_DEFAULTS, **environment, "KEYSVC_HOME": str(home)}
         self._process: subprocess.Popen[bytes] | None = None
         self.address = ""
 
@@ -97,8 +106,10 @@ class Client:
         if credentials is not None:
             encoded = base64.b64encode(credentials.encode()).decode()
             self.metadata = (("authorization", f"Basic {encoded}"),)
-        self._credentials = CredentialServiceStub(self.channel)  # type: ignore[no-untyped-call]
-        self._merchants = MerchantServiceStub(self.channel)  # type: ignore[no-untyped-call]
+        stubs = (CredentialServiceStub, TokenServiceStub, MerchantServiceStub, PrincipalServiceStub, AuditServiceStub)
+        self._methods: dict[str, Any] = {}
+        for stub in stubs:
+            self._methods.update(vars(stub(self.channel)))  # type: ignore[no-untyped-call]
 
     def __enter__(self) -> Client:
         return self
@@ -110,9 +121,8 @@ class Client:
         self.channel.close()
 
     def call(self, method: str, request: Any, metadata: tuple[tuple[str, str], ...] | None = None) -> Any:
-        """Calls a method of either service by its name."""
-        stub = self._credentials if hasattr(self._credentials, method) else self._merchants
-        return getattr(stub, method)(request, metadata=metadata or self.metadata, timeout=CALL_SECONDS)
+        """Calls a method of any service by its name."""
+        return self._methods[method](request, metadata=metadata or self.metadata, timeout=CALL_SECONDS)
 
     def active_merchant(self, merchant_id: str) -> str:
         """Makes a merchant and activates it; returns its name."""

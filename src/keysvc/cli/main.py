@@ -14,7 +14,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import structlog
 import typer
 
-from keysvc.cli import development, wiring
+from keysvc.cli import audit, development, wiring
 from keysvc.cli.first_admin import ADMIN, ensure_admin, replace_password
 from keysvc.cli.settings import read_settings
 from keysvc.hsm.module import Module
@@ -23,6 +23,7 @@ from keysvc.model.errors import KeysvcError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 database = typer.Typer(no_args_is_help=True, help="The database's schema.")
 app.add_typer(database, name="db")
+app.add_typer(audit.app, name="audit")
 
 
 def run() -> None:
@@ -85,8 +86,10 @@ def init(
     module = Module(config.module_path)
     done = [f"made token key {label}" for label in wiring.make_token_keys(module, config)]
     with wiring.opened(settings, module, config) as core:
-        if ensure_admin(wiring.initialised(core), admin_credentials):
+        admins = wiring.initialised(core)
+        if ensure_admin(admins, admin_credentials):
             done.append(f"made principal {ADMIN}, its credentials in {admin_credentials}")
+        admins.note_run()
     typer.echo("\n".join(done) or "nothing was missing")
 
 

@@ -6,31 +6,29 @@ import gc
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from keysvc.cli.settings import Settings, read_pin, require_path
+from prometheus_client import CollectorRegistry
+
+from keysvc.cli import assembly
+from keysvc.cli.assembly import Core, Limits
+from keysvc.cli.settings import Settings, read_pin, read_tls_key, require_path
 from keysvc.hsm import keyring
 from keysvc.hsm.connection import TokenConfig, log_in
 from keysvc.hsm.module import Module
 from keysvc.hsm.token import Token
-from keysvc.model.errors import Misconfigured, StoreUnavailable
-from keysvc.rpc.credentials import CredentialServicer
-from keysvc.rpc.merchants import MerchantServicer
-from keysvc.rpc.server import Server, ServerConfig
-from keysvc.service.access import Access
-from keysvc.service.audit import AuditSigner
+from keysvc.model.errors import Misconfigured
+from keysvc.model.permissions import PERMISSIONS
+from keysvc.rpc.observation import Observer
+from keysvc.rpc.server import ServerConfig
+from keysvc.rpc.tls import Certificates
+from keysvc.rpc.tls_files import TlsFiles
+from keysvc.service.audit import AuditSigner, note_start
 from keysvc.service.bootstrap import Admins, bind, require_bound
-from keysvc.service.cache import Cache
 from keysvc.service.digests import Digester
 from keysvc.service.integrity import Sealer
-from keysvc.service.lifecycle import Lifecycle
 from keysvc.service.maintenance import IntegrityReporter, Maintenance
-from keysvc.service.material import ImportKey, Maker
-from keysvc.service.merchants import Merchants
 from keysvc.service.usage import Usage
-from keysvc.service.verification import Verification
-from keysvc.service.viewing import Viewing
 from keysvc.store import schema
 from keysvc.store.engine import open_engine
 from keysvc.store.store import Store
@@ -42,19 +40,12 @@ GC_THRESHOLD = 20_000
 """Objects made between two runs of the youngest generation's collector: calls leave few cycles, and many objects."""
 
 
+Ready = Callable[[str, str | None], None]
+"""Told, once calls are taken, the address, and the one for clients with certificates if there is one."""
+
+
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-@dataclass(frozen=True, slots=True)
-class Core:
-    """What both a server and `init` need."""
-
-    store: Store
-    token: Token
-    sealer: Sealer
-    digester: Digester
-    reporter: IntegrityReporter
 
 
 def token_config(settings: Settings) -> TokenConfig:
@@ -94,7 +85,7 @@ def opened(settings: Settings, module: Module, config: TokenConfig) -> Iterator[
         store = Store(engine, AuditSigner(token))
         stack.callback(store.close)
         reporter = IntegrityReporter(store, now)
-        yield Core(store, token, Sealer(token, reporter), Digester(token), reporter)
+        yield Core(store, token, Sealer(token, reporter), Digester(token), reporter, now)
 
 
 def make_token_keys(module: Module, config: TokenConfig) -> list[str]:
@@ -112,8 +103,8 @@ def initialised(core: Core) -> Admins:
     return Admins(core.store, core.token, core.sealer, core.digester, now)
 
 
-def serve(settings: Settings, module: Module, config: TokenConfig, ready: Callable[[str], None]) -> None:
-    """Serves until SIGTERM or SIGINT, then drains. `ready` is told the address. Raises Misconfigured."""
+def serve(settings: Settings, module: Module, config: TokenConfig, ready: Ready) -> None:
+    """Serves until SIGTERM or SIGINT, then drains. Raises Misconfigured."""
     # Blocked in every thread, and waited for below: a handler of Python's could be kept from running by the wait.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
     with ExitStack() as stack:
@@ -121,12 +112,14 @@ def serve(settings: Settings, module: Module, config: TokenConfig, ready: Callab
         require_bound(core.store, core.token)
         usage = Usage(core.store)
         maintenance = Maintenance(core.store, usage, core.reporter, now)
-        server = _server(settings, core, usage)
+        observer = Observer(PERMISSIONS, CollectorRegistry(), lambda _line: None)
+        server = assembly.server(_server_config(settings), core, usage, Limits.of(settings), observer)
+        note_start(core.store, now)
         maintenance.start()
         stack.callback(maintenance.stop)
         server.start()
         stack.callback(server.stop)
-        ready(server.address)
+        ready(server.address, server.mtls_address)
         # What is loaded by now stays: the collector need not walk through it again and again.
         gc.collect()
         gc.freeze()
@@ -137,28 +130,19 @@ def serve(settings: Settings, module: Module, config: TokenConfig, ready: Callab
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
-def _server(settings: Settings, core: Core, usage: Usage) -> Server:
-    cache = Cache(core.store, core.token, core.sealer)
-    maker = Maker(core.token, core.digester)
-    credentials = CredentialServicer(
-        Lifecycle(core.store, maker, core.sealer, usage, now),
-        Verification(cache, core.token, core.digester, usage, now),
-        Viewing(core.store, usage, now),
-        ImportKey(core.token),
+def _server_config(settings: Settings) -> ServerConfig:
+    return ServerConfig(
+        settings.listen,
+        settings.threads,
+        settings.max_waiting,
+        settings.connection_age,
+        settings.mtls_listen,
+        _certificates(settings),
     )
-    merchants = MerchantServicer(Merchants(core.store, core.sealer, now))
 
-    def store_trouble() -> str | None:
-        try:
-            cache.refresh()
-        except StoreUnavailable as error:
-            return error.message
+
+def _certificates(settings: Settings) -> Certificates | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
         return None
-
-    return Server(
-        ServerConfig(settings.listen, settings.threads, settings.max_waiting),
-        cache,
-        Access(cache, core.digester),
-        (credentials, merchants),
-        [core.token.heal, store_trouble],
-    )
+    files = TlsFiles(settings.tls_certificate, settings.tls_key, settings.tls_client_ca, read_tls_key)
+    return Certificates(files, now)

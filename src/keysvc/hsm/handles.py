@@ -35,6 +35,8 @@ class HandleCache:
         self._capacity = capacity
         self._handles: OrderedDict[Hashable, Handle] = OrderedDict()
         self._lock = threading.Lock()
+        self.hits = 0
+        self.misses = 0
 
     def __len__(self) -> int:
         return len(self._handles)
@@ -46,6 +48,7 @@ class HandleCache:
             if handle is not None:
                 self._handles.move_to_end(ident)
                 handle.users += 1
+                self.hits += 1
                 return handle
         return self._add(Handle(ident, unwrap()))
 
@@ -66,6 +69,7 @@ class HandleCache:
 
     def _add(self, handle: Handle) -> Handle:
         with self._lock:
+            self.misses += 1
             winner = self._handles.setdefault(handle.ident, handle)
             self._handles.move_to_end(handle.ident)
             winner.users += 1

@@ -12,6 +12,7 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar, TypeVarTuple
 
 import pkcs11
@@ -40,6 +41,34 @@ _WITNESS = b"keysvc: the keys of the start"
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class TokenFigures:
+    """What was done in the token since the start, and what of it is in use."""
+
+    operations: int
+    errors: int
+    sessions: int
+    sessions_in_use: int
+    handles: int
+    handle_hits: int
+    """Since the token was reset last, like the misses."""
+    handle_misses: int
+
+
+class Worker:
+    """A place in the pool: its session, which is another one after a failure, and what was done there.
+
+    One call has it at a time, so it counts without a lock.
+    """
+
+    __slots__ = ("errors", "operations", "session")
+
+    def __init__(self) -> None:
+        self.session: Session
+        self.operations = 0
+        self.errors = 0
+
+
 class Sessions:
     """Thread-safe."""
 
@@ -47,7 +76,8 @@ class Sessions:
         """Opens all sessions, one after another. Raises Misconfigured or PKCS11Error."""
         self._module = module
         self._config = config
-        self._idle: queue.SimpleQueue[Session] = queue.SimpleQueue()
+        self._workers = [Worker() for _ in range(config.workers)]
+        self._idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         self._circulating = 0
         self._reset_lock = threading.Lock()
         self._trouble: str | None = None
@@ -79,14 +109,27 @@ class Sessions:
             return self._trouble or error.message
         return self._trouble
 
+    def figures(self) -> TokenFigures:
+        """Does not ask the token, and does not block."""
+        handles = self.connection.handles
+        return TokenFigures(
+            operations=sum(worker.operations for worker in self._workers),
+            errors=sum(worker.errors for worker in self._workers),
+            sessions=self._circulating,
+            sessions_in_use=max(0, self._circulating - self._idle.qsize()),
+            handles=len(handles),
+            handle_hits=handles.hits,
+            handle_misses=handles.misses,
+        )
+
     def close(self) -> None:
         """Waits for the calls in the module, then logs out. Calls fail from now on."""
         with self._reset_lock:
             self._closed = True
             self._trouble = "the token was closed"
-            for session in self._drain():
+            for worker in self._drain():
                 with contextlib.suppress(pkcs11.PKCS11Error):
-                    session.close()
+                    worker.session.close()
             self.connection.close()
 
     def _test(self) -> None:
@@ -98,41 +141,43 @@ class Sessions:
             self._trouble = self._trouble or "the token fails its self-test"
 
     def _once(self, operation: Callable[[Connection, Session, *Ts], R], *args: *Ts) -> R:
-        session = self._borrow()
+        worker = self._borrow()
         connection = self.connection
+        worker.operations += 1
         try:
-            result = operation(connection, session, *args)
+            result = operation(connection, worker.session, *args)
         except pkcs11.PKCS11Error as error:
-            self._replace(session, connection)
+            worker.errors += 1
+            self._replace(worker, connection)
             raise self._told_apart(error, connection, operation) from None
         except BaseException:
-            self._idle.put(session)
+            self._idle.put(worker)
             raise
-        self._idle.put(session)
+        self._idle.put(worker)
         return result
 
-    def _borrow(self) -> Session:
+    def _borrow(self) -> Worker:
         if self._trouble is not None:
             raise HsmUnavailable(_OUT_OF_REACH)
         try:
-            session = self._idle.get(timeout=BORROW_SECONDS)
+            worker = self._idle.get(timeout=BORROW_SECONDS)
         except queue.Empty:
             raise _Busy("Every session with the token is busy: try again") from None
         if self._trouble is not None:
-            self._idle.put(session)
+            self._idle.put(worker)
             raise HsmUnavailable(_OUT_OF_REACH)
-        return session
+        return worker
 
-    def _replace(self, session: Session, connection: Connection) -> None:
+    def _replace(self, worker: Worker, connection: Connection) -> None:
         """A session whose operation failed midway stays in that operation for ever: a fresh one takes its place."""
         with contextlib.suppress(pkcs11.PKCS11Error):
-            session.close()
+            worker.session.close()
         try:
-            self._idle.put(connection.open_worker())
+            worker.session = connection.open_worker()
         except pkcs11.PKCS11Error as error:
             # The dead one goes back: whoever borrows it finds the token reset, and connects anew.
             log.warning("hsm.no_session", code=_code(error))
-            self._idle.put(session)
+        self._idle.put(worker)
 
     def _told_apart(
         self, error: pkcs11.PKCS11Error, connection: Connection, operation: Callable[..., object]
@@ -148,11 +193,12 @@ class Sessions:
 
     def _connect(self) -> Connection:
         connection = connect(self._module, self._config)
-        workers = [connection.open_worker() for _ in range(self._config.workers)]
-        operations.self_test(connection, workers[0])
-        self._require_same_keys(connection, workers[0])
-        self._circulating = len(workers)
-        for worker in workers:
+        sessions = [connection.open_worker() for _ in self._workers]
+        operations.self_test(connection, sessions[0])
+        self._require_same_keys(connection, sessions[0])
+        self._circulating = len(sessions)
+        for worker, session in zip(self._workers, sessions, strict=True):
+            worker.session = session
             self._idle.put(worker)
         return connection
 
@@ -195,7 +241,7 @@ class Sessions:
             self._trouble = None
             log.info("hsm.recovered")
 
-    def _drain(self) -> list[Session]:
+    def _drain(self) -> list[Worker]:
         """Takes every worker session; a call that is in the module gives its own back when it is done."""
         taken = []
         while self._circulating:

@@ -13,7 +13,7 @@ from keysvc.hsm.connection import TokenConfig
 from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.keys import KeyShape, NewKey, WrappedKey
 from keysvc.hsm.module import Module
-from keysvc.hsm.sessions import Sessions
+from keysvc.hsm.sessions import Sessions, TokenFigures
 from keysvc.model.errors import HsmUnavailable
 
 
@@ -78,6 +78,10 @@ class Token:
     def heal(self) -> str | None:
         """Tests the token, and looks for one that is gone. Returns what is wrong, or None. Blocks."""
         return self._sessions.heal()
+
+    def figures(self) -> TokenFigures:
+        """What was done in the token. Does not ask it, and does not block."""
+        return self._sessions.figures()
 
     def close(self) -> None:
         """Waits for the calls in the module, then logs out. Calls fail from now on."""

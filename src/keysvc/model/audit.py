@@ -69,8 +69,13 @@ def event_hash(sequence: int, event: AuditRecord, previous_hash: str) -> str:
     """SHA-256 in hexadecimal, over a JSON list without blanks: a fixed text, the sequence, the fields in their order
     (the time as ISO 8601 in UTC, to the microsecond), and the previous hash."""
     time, *rest = astuple(event)
-    listed = [_EVENT, sequence, time.astimezone(UTC).isoformat(timespec="microseconds"), *rest, previous_hash]
+    listed = [_EVENT, sequence, time_text(time), *rest, previous_hash]
     return hashlib.sha256(json.dumps(listed, separators=(",", ":")).encode()).hexdigest()
+
+
+def time_text(time: datetime) -> str:
+    """As it is hashed: 2026-05-01T12:00:00.000000+00:00."""
+    return time.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def head_bytes(sequence: int, digest: str) -> bytes:

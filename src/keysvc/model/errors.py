@@ -98,6 +98,12 @@ class TooManyRetiring(KeysvcError):
     reason = "TOO_MANY_RETIRING"
 
 
+class TooManyTokens(KeysvcError):
+    """The merchant already has as many live tokens as it may have."""
+
+    reason = "TOO_MANY_TOKENS"
+
+
 class EtagMismatch(KeysvcError):
     """The resource has changed since the caller read it."""
 
@@ -132,6 +138,12 @@ class TooManyFailures(KeysvcError):
     """Too many failed authentications or verifications of one caller."""
 
     reason = "TOO_MANY_FAILURES"
+
+
+class DeadlineExceeded(KeysvcError):
+    """The call's deadline has passed, or is too near to begin."""
+
+    reason = "DEADLINE_EXCEEDED"
 
 
 class HsmUnavailable(KeysvcError):

@@ -1,4 +1,5 @@
-"""Resource names, as on the wire: `merchants/{m}`, `merchants/{m}/credentials/{slot}`, `principals/{p}`."""
+"""Resource names, as on the wire: `merchants/{m}`, `merchants/{m}/credentials/{slot}`, `merchants/{m}/tokens/{t}`,
+`principals/{p}`."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from keysvc.model.errors import InvalidField
 from keysvc.model.slots import Slot
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NAME = re.compile(r"(merchants|principals)/[A-Za-z0-9_-]{1,64}(/(credentials|tokens)/[A-Za-z0-9_-]{1,64})?")
 ID_RULE = "1-64 of A-Z a-z 0-9 _ -"
 
 
@@ -24,12 +26,44 @@ class CredentialName:
         return f"merchants/{self.merchant_id}/credentials/{self.slot.value}"
 
 
+@dataclass(frozen=True, slots=True)
+class TokenName:
+    """One Lib Lite token of one merchant."""
+
+    merchant_id: str
+    token_id: str
+
+    def __str__(self) -> str:
+        return f"{tokens_name(self.merchant_id)}/{self.token_id}"
+
+
+def tokens_name(merchant_id: str) -> str:
+    """All Lib Lite tokens of one merchant, which are stored as one."""
+    return f"merchants/{merchant_id}/tokens"
+
+
 def merchant_name(merchant_id: str) -> str:
     return f"merchants/{merchant_id}"
 
 
 def principal_name(principal_id: str) -> str:
     return f"principals/{principal_id}"
+
+
+@lru_cache(maxsize=20_000)  # every call of a caller with merchants of its own asks
+def merchant_of(name: str) -> str:
+    """The merchant's id in the name of a merchant, or of what stands under one; raises InvalidField."""
+    collection, _, rest = name.partition("/")
+    merchant_id = rest.partition("/")[0]
+    if collection != "merchants" or not _ID.fullmatch(merchant_id):
+        raise InvalidField("name", f"must be merchants/{{merchant}} or stand under it, the merchant {ID_RULE}")
+    return merchant_id
+
+
+@lru_cache(maxsize=20_000)
+def is_name(name: str) -> bool:
+    """Whether it has the form of a resource's name, so that it may be written down."""
+    return _NAME.fullmatch(name) is not None
 
 
 def is_id(value: str) -> bool:
@@ -75,6 +109,25 @@ def parse_merchant_or_credential(name: str, field: str = "name") -> tuple[str, S
         return parse_merchant(name, field), None
     credential = parse_credential(name, field)
     return credential.merchant_id, credential.slot
+
+
+def parse_token(name: str, field: str = "name") -> TokenName:
+    """Returns the parts of `merchants/{merchant}/tokens/{token}`; raises InvalidField."""
+    parts = name.split("/")
+    if len(parts) != 4 or parts[0] != "merchants" or parts[2] != "tokens":
+        raise InvalidField(field, "must be merchants/{merchant}/tokens/{token}")
+    if not _ID.fullmatch(parts[1]) or not _ID.fullmatch(parts[3]):
+        raise InvalidField(field, f"the merchant's id and the token's must be {ID_RULE}")
+    return TokenName(parts[1], parts[3])
+
+
+@lru_cache(maxsize=20_000)  # as above
+def parse_merchant_or_token(name: str, field: str = "name") -> tuple[str, str | None]:
+    """Returns (merchant id, token id), the token id None where `name` is a merchant; raises InvalidField."""
+    if name.count("/") == 1:
+        return parse_merchant(name, field), None
+    token = parse_token(name, field)
+    return token.merchant_id, token.token_id
 
 
 def _parse_two(name: str, collection: str, field: str) -> str:

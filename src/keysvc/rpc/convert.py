@@ -76,10 +76,10 @@ def credential(view: CredentialView) -> Credential:
         retiring=[_retiring(key, view.last_use(key.version)) for key in view.retiring],
         etag=etag_of(record),
     )
-    _set_time(message.create_time, record.create_time)
-    _set_time(message.renew_time, record.renew_time)
-    _set_time(message.revoke_time, record.revoke_time)
-    _set_time(message.last_used_time, view.last_use(record.version))
+    set_time(message.create_time, record.create_time)
+    set_time(message.renew_time, record.renew_time)
+    set_time(message.revoke_time, record.revoke_time)
+    set_time(message.last_used_time, view.last_use(record.version))
     return message
 
 
@@ -103,18 +103,19 @@ def merchant(record: MerchantRecord) -> Merchant:
         state=record.state,
         etag=merchant_etag(record),
     )
-    _set_time(message.create_time, record.create_time)
-    _set_time(message.update_time, record.update_time)
+    set_time(message.create_time, record.create_time)
+    set_time(message.update_time, record.update_time)
     return message
 
 
 def _retiring(key: KeyRecord, last_use: datetime | None) -> RetiringKey:
     message = RetiringKey(version=key.version)
-    _set_time(message.expire_time, key.expire_time)
-    _set_time(message.last_used_time, last_use)
+    set_time(message.expire_time, key.expire_time)
+    set_time(message.last_used_time, last_use)
     return message
 
 
-def _set_time(field: Timestamp, time: datetime | None) -> None:
+def set_time(field: Timestamp, time: datetime | None) -> None:
+    """Leaves the field unset for None."""
     if time is not None:
         field.FromDatetime(time)

@@ -100,19 +100,19 @@ class CredentialServicer:
         mac, key = self.verification.generate_hmac(merchant_id, slot, sized(request.message, "message", MAX_MESSAGE))
         return pb.GenerateHmacResponse(mac=mac, credential=key.name, version=key.version)
 
-    def VerifyHmac(self, request: pb.VerifyHmacRequest, _caller: Caller) -> pb.VerifyHmacResponse:
-        merchant_id, slot = parse_merchant_or_credential(request.name)
+    def VerifyHmac(self, request: pb.VerifyHmacRequest, caller: Caller) -> pb.VerifyHmacResponse:
+        name = parse_merchant_or_credential(request.name)
         message = sized(request.message, "message", MAX_MESSAGE)
         if not request.mac:
             raise InvalidField("mac", "is absent: send the MAC as it was received, decoded to bytes")
-        verdict = self.verification.verify_hmac(merchant_id, slot, message, request.mac)
+        verdict = self.verification.verify_hmac(caller, name, message, request.mac)
         return _told(pb.VerifyHmacResponse, verdict)
 
-    def VerifyApiKey(self, request: pb.VerifyApiKeyRequest, _caller: Caller) -> pb.VerifyApiKeyResponse:
-        merchant_id, slot = parse_merchant_or_credential(request.name)
+    def VerifyApiKey(self, request: pb.VerifyApiKeyRequest, caller: Caller) -> pb.VerifyApiKeyResponse:
+        name = parse_merchant_or_credential(request.name)
         if not request.api_key:
             raise InvalidField("api_key", "is absent: send the key as it was presented")
-        verdict = self.verification.verify_api_key(merchant_id, slot, sized(request.api_key, "api_key"))
+        verdict = self.verification.verify_api_key(caller, name, sized(request.api_key, "api_key"))
         return _told(pb.VerifyApiKeyResponse, verdict)
 
     def Encrypt(self, request: pb.EncryptRequest, _caller: Caller) -> pb.EncryptResponse:

@@ -33,6 +33,7 @@ CODES: dict[type[KeysvcError], grpc.StatusCode] = {
     errors.MerchantNotActive: grpc.StatusCode.FAILED_PRECONDITION,
     errors.StillInUse: grpc.StatusCode.FAILED_PRECONDITION,
     errors.TooManyRetiring: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.TooManyTokens: grpc.StatusCode.FAILED_PRECONDITION,
     errors.LastAdmin: grpc.StatusCode.FAILED_PRECONDITION,
     errors.EtagMismatch: grpc.StatusCode.ABORTED,
     errors.HsmUnavailable: grpc.StatusCode.UNAVAILABLE,
@@ -40,6 +41,7 @@ CODES: dict[type[KeysvcError], grpc.StatusCode] = {
     errors.DecryptFailed: grpc.StatusCode.INVALID_ARGUMENT,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.TooManyFailures: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    errors.DeadlineExceeded: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.Integrity: grpc.StatusCode.DATA_LOSS,
 }
 

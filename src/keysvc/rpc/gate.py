@@ -1,48 +1,80 @@
-"""What every call passes before it reaches a servicer: epoch, credentials, permission; and how errors leave.
+"""What every call passes before it reaches a servicer, and how answers and errors leave.
 
-Default deny: a method without a row in the table of permissions is called by nobody. A request is
-parsed after its caller is known. Nothing but keysvc's own errors leaves the process; anything else
-becomes INTERNAL with an opaque id, and stands in the log under it.
+In this order: load, deadline, epoch, who calls, what it may call, the request's form, whose resource it
+is. Default deny: a method without a row in the table of permissions is called by nobody. Nothing but
+keysvc's own errors leaves the process; anything else becomes INTERNAL with an opaque id, and stands in
+the log under it. Every call is told to the observer, and every refusal of a change to the audit record.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
+from dataclasses import dataclass
+from time import perf_counter
 from typing import Any, TypeAlias
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from keysvc.model.errors import InvalidField, KeysvcError, Overloaded
-from keysvc.model.permissions import PUBLIC
-from keysvc.rpc import errors
-from keysvc.service.access import Access, authorise
+from keysvc.model.errors import DeadlineExceeded, InvalidField, KeysvcError, Overloaded
+from keysvc.model.names import is_name, principal_name
+from keysvc.model.permissions import FILTERED, PERMISSIONS, PUBLIC, Effect, Grant
+from keysvc.rpc import errors, naming
+from keysvc.rpc.observation import Observer
+from keysvc.service.access import Access, Proof
+from keysvc.service.authority import Authority
 from keysvc.service.cache import Cache
 from keysvc.service.calls import Caller
+from keysvc.service.known import Known
+from keysvc.service.refusals import Refusals, Refused
 
 log = structlog.get_logger(__name__)
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
-Behaviour = Callable[[Any, Caller], Any]
+
+MIN_SECONDS_LEFT = 0.020
+"""A call with less left is not begun: its answer would come too late."""
+_REFUSING_THREADS = 2
 
 _arrived: ContextVar[int] = ContextVar("arrived")
 """When the call arrived. gRPC runs the interceptor and the handler of a call in one context."""
 
 
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What the gate asks, and tells."""
+
+    cache: Cache
+    access: Access
+    authority: Authority
+    refusals: Refusals
+    observer: Observer
+
+
+@dataclass(frozen=True, slots=True)
+class _Load:
+    """How many calls wait for a thread, and how many may."""
+
+    waiting: Callable[[], int]
+    most: int
+
+
 class Gate(grpc.ServerInterceptor):
     """Wraps each method's handler once."""
 
-    def __init__(self, cache: Cache, access: Access, waiting: Callable[[], int], max_waiting: int) -> None:
-        """`waiting` tells how many calls wait for a thread; above `max_waiting` calls are turned away."""
-        self._cache = cache
-        self._arrival = cache.arrival
-        self._access = access
-        self._waiting = waiting
-        self._max_waiting = max_waiting
+    def __init__(self, guards: Guards, waiting: Callable[[], int], max_waiting: int) -> None:
+        """`waiting` tells how many calls wait for a thread; at `max_waiting` more are turned away."""
+        self._guards = guards
+        self._arrival = guards.cache.arrival
+        self._load = _Load(waiting, max_waiting)
         self._wrapped: dict[str, Handler | None] = {}
+        self._turned_away: dict[str, Handler] = {}
+        # Threads of their own: a call that is turned away must not wait behind those that are taken.
+        self._refusing = ThreadPoolExecutor(_REFUSING_THREADS, thread_name_prefix="keysvc-overloaded")
 
     def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Handler | None], details: grpc.HandlerCallDetails
@@ -56,53 +88,150 @@ class Gate(grpc.ServerInterceptor):
             if handler is not None:
                 # Only methods that exist are kept, so callers cannot make this grow.
                 self._wrapped[method] = handler
+        if self._load.waiting() >= self._load.most and method in self._turned_away:
+            return self._turned_away[method]
         return handler
 
-    def _wrap(self, method: str, handler: Handler | None) -> Handler | None:
-        if handler is None or method in PUBLIC:
+    def close(self) -> None:
+        self._refusing.shutdown()
+
+    def _wrap(self, path: str, handler: Handler | None) -> Handler | None:
+        if handler is None or path in PUBLIC:
             return handler
+        method = _Method(path, handler, self._guards)
         if handler.unary_unary is not None:
-            return self._guarded_unary(method, handler)
-        return self._guarded_stream(method, handler)
+            self._turned_away[path] = grpc.unary_unary_rpc_method_handler(self._turning_away(method))
+            return grpc.unary_unary_rpc_method_handler(method.unary)
+        return grpc.stream_stream_rpc_method_handler(method.stream, None, handler.response_serializer)
 
-    def _guarded_unary(self, method: str, handler: Handler) -> Handler:
-        behaviour: Behaviour = handler.unary_unary  # type: ignore[assignment]  # our servicers take a Caller
-        parse: Callable[[bytes], Any] = handler.request_deserializer  # type: ignore[assignment]
-        serialise: Callable[[Any], bytes] = handler.response_serializer  # type: ignore[assignment]
+    def _turning_away(self, method: _Method) -> Callable[[bytes, grpc.ServicerContext], bytes]:
+        def refuse(_raw: bytes, context: grpc.ServicerContext) -> bytes:
+            error = Overloaded("More calls wait than keysvc takes on: try again, and spread the calls")
+            return context.abort_with_status(method.refused(error, _Turn(context)))
 
-        def call(raw: bytes, context: grpc.ServicerContext) -> bytes:
+        refuse.experimental_thread_pool = self._refusing  # type: ignore[attr-defined]
+        return refuse
+
+
+class _Turn:
+    """One call: what is known of it so far."""
+
+    __slots__ = ("begun", "context", "known", "request")
+
+    def __init__(self, context: grpc.ServicerContext) -> None:
+        self.begun = perf_counter()
+        self.context = context
+        self.known: Known | None = None
+        self.request: Any = None
+
+    @property
+    def principal(self) -> str:
+        return principal_name(self.known.record.principal_id) if self.known else ""
+
+    def remaining(self) -> float:
+        """Seconds until the caller gives up; 0 where it has."""
+        return self.context.time_remaining() if self.context.is_active() else 0.0
+
+    def spiffe_ids(self) -> tuple[bytes, ...]:
+        # The only property of the certificate that identifies: a DNS name may look like a URI.
+        found: Mapping[str, Any] = self.context.auth_context()
+        return tuple(found.get("peer_spiffe_id", ()))
+
+
+class _Method:
+    """One method of a servicer, guarded."""
+
+    def __init__(self, path: str, handler: Handler, guards: Guards) -> None:
+        described, permission = naming.descriptor_of(path), PERMISSIONS.get(path)
+        self._path = path
+        self._handler = handler
+        self._guards = guards
+        self._parse: Callable[[bytes], Any] = handler.request_deserializer  # type: ignore[assignment]
+        self._serialise: Callable[[Any], bytes] = handler.response_serializer  # type: ignore[assignment]
+        self._name = naming.namer_of(described)
+        self._results = naming.results_of(described)
+        self._changes = permission is not None and permission.effect is Effect.CHANGE
+        self._about_one = described is not None and naming.is_about_one(described)
+        if permission and not self._about_one and path not in FILTERED:
+            scoped = [kind for kind, grant in permission.grants.items() if grant is not Grant.ANY]
+            if scoped:
+                raise ValueError(f"{path} names no resource, so {scoped} cannot be held to their own")
+
+    def unary(self, raw: bytes, context: grpc.ServicerContext) -> bytes:
+        turn = _Turn(context)
+        try:
+            known, grant = self._admit(turn)
+            turn.request = request = self._parsed(raw)
+            if self._about_one:
+                self._guards.authority.check(known, grant, self._path, self._name(request))
+            caller = Caller(known.record.principal_id, self._path, context.peer, known, turn.remaining)
+            answer = self._handler.unary_unary(request, caller)  # type: ignore[misc, arg-type]
+            serialised = self._serialise(answer)
+            self._tell(turn, self._results[answer.result] if self._results else "OK", "OK")
+        except Exception as error:  # noqa: BLE001 - whatever it is must not leave as it is
+            status = self.refused(error, turn)
+        else:
+            return serialised
+        return context.abort_with_status(status)
+
+    def stream(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
+        turn = _Turn(context)
+        try:
+            self._admit(turn)
+            yield from self._handler.stream_stream((self._parsed(raw) for raw in requests), context)  # type: ignore[misc]
+            self._tell(turn, "OK", "OK")
+        except Exception as error:  # noqa: BLE001
+            status = self.refused(error, turn)
+        else:
+            return
+        context.abort_with_status(status)
+
+    def refused(self, error: Exception, turn: _Turn) -> grpc.Status:
+        """What the caller is told; and the record and the observer."""
+        told, status = self._status_of(error)
+        if self._changes:
             try:
-                caller = self._admit(method, context)
-                return serialise(behaviour(_parsed(parse, raw), caller))
-            except Exception as error:  # noqa: BLE001 - whatever it is must not leave as it is
-                status = _status_of(error, method)
-            return context.abort_with_status(status)
+                self._guards.refusals.record(
+                    Refused(turn.principal, self._path, self._resource(turn), naming.request_id_of(turn.request), told,
+                            turn.context.peer())
+                )  # fmt: skip
+            except Exception as unrecorded:  # noqa: BLE001
+                told, status = self._status_of(unrecorded)
+        self._tell(turn, told, status.code.name)
+        return status
 
-        return grpc.unary_unary_rpc_method_handler(call)
+    def _admit(self, turn: _Turn) -> tuple[Known, Grant]:
+        context, guards = turn.context, self._guards
+        if context.time_remaining() < MIN_SECONDS_LEFT:
+            raise DeadlineExceeded("The call's deadline has passed, or is too near to begin: allow it more time")
+        guards.cache.refresh(_arrived.get())
+        known = guards.access.authenticate(Proof(_authorization(context), turn.spiffe_ids, context.peer))
+        turn.known = known
+        return known, guards.authority.grant(known, self._path)
 
-    def _guarded_stream(self, method: str, handler: Handler) -> Handler:
-        behaviour: Any = handler.stream_stream
-        parse: Callable[[bytes], Any] = handler.request_deserializer  # type: ignore[assignment]
+    def _parsed(self, raw: bytes) -> Any:
+        try:
+            return self._parse(raw)
+        except DecodeError:
+            raise InvalidField("request", "is not a message of this method's type") from None
 
-        def call(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
-            try:
-                self._admit(method, context)
-                yield from behaviour((_parsed(parse, raw) for raw in requests), context)
-            except Exception as error:  # noqa: BLE001
-                status = _status_of(error, method)
-            else:
-                return
-            context.abort_with_status(status)
+    def _resource(self, turn: _Turn) -> str:
+        """Nothing for what has not the form of a name: it may hold anything."""
+        name = "" if turn.request is None else self._name(turn.request)
+        return name if is_name(name) else ""
 
-        return grpc.stream_stream_rpc_method_handler(call, None, handler.response_serializer)
+    def _tell(self, turn: _Turn, result: str, code: str) -> None:
+        request_id = naming.request_id_of(turn.request) if self._changes else ""
+        self._guards.observer.told(
+            self._path, turn.principal, self._resource(turn), request_id, result, code, perf_counter() - turn.begun
+        )
 
-    def _admit(self, method: str, context: grpc.ServicerContext) -> Caller:
-        if self._waiting() > self._max_waiting:
-            raise Overloaded("More calls wait than keysvc takes on: try again, and spread the calls")
-        self._cache.refresh(_arrived.get())
-        principal = self._access.authenticate(_authorization(context))
-        authorise(principal, method)
-        return Caller(principal.principal_id, method, context.peer)
+    def _status_of(self, error: Exception) -> tuple[str, grpc.Status]:
+        if isinstance(error, KeysvcError):
+            return error.reason, errors.to_status(error)
+        opaque_id = uuid.uuid4().hex[:12]
+        log.error("call.failed", method=self._path, id=opaque_id, exc_info=error)
+        return "INTERNAL", errors.internal(opaque_id)
 
 
 def _authorization(context: grpc.ServicerContext) -> str:
@@ -110,18 +239,3 @@ def _authorization(context: grpc.ServicerContext) -> str:
         if key == "authorization":
             return value if isinstance(value, str) else ""
     return ""
-
-
-def _parsed(parse: Callable[[bytes], Any], raw: bytes) -> Any:
-    try:
-        return parse(raw)
-    except DecodeError:
-        raise InvalidField("request", "is not a message of this method's type") from None
-
-
-def _status_of(error: Exception, method: str) -> grpc.Status:
-    if isinstance(error, KeysvcError):
-        return errors.to_status(error)
-    opaque_id = uuid.uuid4().hex[:12]
-    log.error("call.failed", method=method, id=opaque_id, exc_info=error)
-    return errors.internal(opaque_id)

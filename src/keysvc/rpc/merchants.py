@@ -45,10 +45,10 @@ class MerchantServicer:
     def GetMerchant(self, request: pb.GetMerchantRequest, _caller: Caller) -> Merchant:
         return convert.merchant(self.merchants.get(parse_merchant(request.name)))
 
-    def ListMerchants(self, request: pb.ListMerchantsRequest, _caller: Caller) -> pb.ListMerchantsResponse:
+    def ListMerchants(self, request: pb.ListMerchantsRequest, caller: Caller) -> pb.ListMerchantsResponse:
         size = paging.page_size(request.page_size, _DEFAULT_PAGE, _MAX_PAGE)
         after = paging.decode_page_token(_LIST, sized(request.page_token, "page_token"))
-        found = self.merchants.list(after, size + 1)
+        found = self.merchants.list(caller, after, size + 1)
         page = found[:size]
         return pb.ListMerchantsResponse(
             merchants=[convert.merchant(record) for record in page],

@@ -1,4 +1,4 @@
-"""The gRPC server: services, reflection, health and the gate, on one address."""
+"""The gRPC server: services, reflection, health and the gate, on one address or two."""
 
 from __future__ import annotations
 
@@ -12,37 +12,51 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from keysvc.model.errors import Misconfigured
-from keysvc.rpc.credentials import CredentialServicer
-from keysvc.rpc.gate import Gate
+from keysvc.rpc.gate import Gate, Guards
 from keysvc.rpc.health import HealthMonitor
-from keysvc.rpc.merchants import MerchantServicer
-from keysvc.service.access import Access
-from keysvc.service.cache import Cache
-from keysvc.v1 import credential_service_pb2, merchant_service_pb2
-from keysvc.v1.credential_service_pb2_grpc import add_CredentialServiceServicer_to_server
-from keysvc.v1.merchant_service_pb2_grpc import add_MerchantServiceServicer_to_server
+from keysvc.rpc.services import SERVICES, Servicers
+from keysvc.rpc.tls import Certificates
 
-SERVICES = (
-    credential_service_pb2.DESCRIPTOR.services_by_name["CredentialService"].full_name,
-    merchant_service_pb2.DESCRIPTOR.services_by_name["MerchantService"].full_name,
-)
 _MAX_REQUEST = 8 * 1024 * 1024
 """Above the largest field, so that a field that is too large is named rather than cut off."""
+_MAX_METADATA = 2 * 1024 * 1024
+"""A header of 1 MB reaches the gate, which says UNAUTHENTICATED; one above this is gRPC's own RESOURCE_EXHAUSTED."""
+_MAX_STREAMS = 1000
+"""Calls at once on one connection; a client holds back more."""
 _GRACE_SECONDS = 10
+_SECOND = 1000
 _OPTIONS = [
     ("grpc.so_reuseport", 0),  # a taken port is an error, not a second server on it
     ("grpc.max_receive_message_length", _MAX_REQUEST),
     ("grpc.max_send_message_length", _MAX_REQUEST),
+    ("grpc.max_metadata_size", _MAX_METADATA),  # the soft limit: above it gRPC refuses some headers, at random
+    ("grpc.absolute_max_metadata_size", _MAX_METADATA),
+    ("grpc.max_concurrent_streams", _MAX_STREAMS),
+    ("grpc.server_handshake_timeout_ms", 10 * _SECOND),  # a connection that says nothing is closed
+    # A client that is gone without a word is noticed; one that pings an idle connection is not sent away for it.
+    ("grpc.keepalive_time_ms", 60 * _SECOND),
+    ("grpc.keepalive_timeout_ms", 20 * _SECOND),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10 * _SECOND),
+    # Calls that began before a connection reached its age may finish. The age itself is a setting.
+    ("grpc.max_connection_age_grace_ms", 30 * _SECOND),
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """Where to listen (`HOST:PORT`, port 0 for any free one, or `unix:PATH`) and how much to take on."""
+    """Where to listen (`HOST:PORT`, port 0 for any free one, or `unix:PATH`) and how much to take on.
+
+    With `certificates`, calls are encrypted. On `mtls_listen`, which needs them, clients show certificates too.
+    """
 
     listen: str
     threads: int
     max_waiting: int
+    connection_age: int
+    """Seconds after which a connection ends, so that no certificate is relied on for ever."""
+    mtls_listen: str | None = None
+    certificates: Certificates | None = None
 
 
 class _Threads(ThreadPoolExecutor):
@@ -57,24 +71,23 @@ class Server:
     def __init__(
         self,
         config: ServerConfig,
-        cache: Cache,
-        access: Access,
-        servicers: tuple[CredentialServicer, MerchantServicer],
+        guards: Guards,
+        servicers: Servicers,
         checks: list[Callable[[], str | None]],
     ) -> None:
-        """Binds the address. Raises Misconfigured where it cannot be had."""
+        """Binds the addresses. Raises Misconfigured where one cannot be had."""
         threads = _Threads(config.threads, thread_name_prefix="keysvc-call")
-        gate = Gate(cache, access, threads.waiting, config.max_waiting)
-        self._server = grpc.server(threads, interceptors=[gate], options=_OPTIONS)
-        credentials, merchants = servicers
-        add_CredentialServiceServicer_to_server(credentials, self._server)  # type: ignore[no-untyped-call]
-        add_MerchantServiceServicer_to_server(merchants, self._server)  # type: ignore[no-untyped-call]
+        self._gate = gate = Gate(guards, threads.waiting, config.max_waiting)
+        options = [*_OPTIONS, ("grpc.max_connection_age_ms", config.connection_age * _SECOND)]
+        self._server = grpc.server(threads, interceptors=[gate], options=options)
+        servicers.add_to(self._server)
         servicer = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
         names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         self._monitor = HealthMonitor(servicer, SERVICES, checks)
-        self.address = _bind(self._server, config.listen)
+        self.address = self._bind_main(config)
+        self.mtls_address = self._bind_mutual(config)
 
     def start(self) -> None:
         self._monitor.start()
@@ -84,15 +97,31 @@ class Server:
         """Drains: NOT_SERVING, no new calls, and those in flight finish. Blocks until they have."""
         self._monitor.drain()
         self._server.stop(_GRACE_SECONDS).wait()
+        self._gate.close()
+
+    def _bind_main(self, config: ServerConfig) -> str:
+        if config.certificates is None:
+            return _bound("KEYSVC_LISTEN", config.listen, self._server.add_insecure_port)
+        credentials = config.certificates.server_only()
+        return _bound("KEYSVC_LISTEN", config.listen, lambda at: self._server.add_secure_port(at, credentials))
+
+    def _bind_mutual(self, config: ServerConfig) -> str | None:
+        if config.certificates is None or config.mtls_listen is None:
+            return None
+        credentials = config.certificates.mutual()
+        return _bound(
+            "KEYSVC_MTLS_LISTEN", config.mtls_listen, lambda at: self._server.add_secure_port(at, credentials)
+        )
 
 
-def _bind(server: grpc.Server, listen: str) -> str:
+def _bound(variable: str, listen: str, bind: Callable[[str], int]) -> str:
+    """The address with the port that was bound."""
     try:
-        port = server.add_insecure_port(listen)
+        port = bind(listen)
     except RuntimeError:
         port = 0
     if not port:
-        raise Misconfigured(f"Cannot listen on {listen}: is the port taken? Set KEYSVC_LISTEN to another address")
+        raise Misconfigured(f"Cannot listen on {listen}: is the port taken? Set {variable} to another address")
     if listen.startswith("unix:"):
         return listen
     return f"{listen.rpartition(':')[0]}:{port}"

@@ -1,4 +1,8 @@
-"""Who calls: HTTP Basic credentials (RFC 7617) of a principal, checked by the token's digest key."""
+"""Who calls: a password (HTTP Basic, RFC 7617), a JWT (Bearer, RFC 6750), or a client certificate's SPIFFE id.
+
+Any of them is enough. An `authorization` header that is there is what counts: one that is wrong is
+not made good by a certificate.
+"""
 
 from __future__ import annotations
 
@@ -6,60 +10,121 @@ import base64
 import binascii
 import hashlib
 import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from keysvc.model.errors import PermissionDenied, Unauthenticated
+from keysvc.model.errors import Unauthenticated
 from keysvc.model.names import is_id
-from keysvc.model.permissions import CALLERS
-from keysvc.model.principals import PrincipalRecord, PrincipalState
+from keysvc.model.principals import PrincipalRecord
+from keysvc.service import bearer
 from keysvc.service.cache import Cache
+from keysvc.service.calls import Clock
 from keysvc.service.digests import Digester
+from keysvc.service.failures import FailureLimit
+from keysvc.service.known import Known
+from keysvc.store.store import Store
 
 PASSWORD_USE = "principal-password"  # noqa: S105 - what the digest is for
-_MAX_HEADER = 1024
+_MAX_HEADER = 8192
 _NO_DIGEST = bytes(32)
 
 
-class Access:
-    """Authenticates headers and authorises methods. Thread-safe."""
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a call brings to prove who makes it."""
 
-    def __init__(self, cache: Cache, digester: Digester) -> None:
+    header: str
+    """The `authorization` header, or nothing."""
+    spiffe_ids: Callable[[], Sequence[bytes]]
+    """Of the client's certificate, as the TLS library verified it."""
+    peer: Callable[[], str]
+
+
+class Access:
+    """Authenticates calls. Thread-safe."""
+
+    def __init__(self, store: Store, cache: Cache, digester: Digester, failures: FailureLimit, now: Clock) -> None:
+        """`failures` limits wrong proofs by address and by whom they claim to be from."""
+        self._store = store
         self._cache = cache
         self._digester = digester
+        self._failures = failures
+        self._now = now
         self._header_key = secrets.token_bytes(32)
 
-    def authenticate(self, header: str) -> PrincipalRecord:
-        """The active principal of an `authorization` header. Raises Unauthenticated, which says no more than that.
+    def authenticate(self, proof: Proof) -> Known:
+        """The caller. Raises Unauthenticated, which says no more than that, or TooManyFailures.
 
-        A header that was right before is known by a keyed hash, until any principal changes.
+        A proof that was right before is known by a keyed hash, until any principal changes. So no number of wrong
+        ones locks out a caller that is at work.
         """
-        if not header or len(header) > _MAX_HEADER:
+        secret = proof.header.encode() if proof.header else self._certificate(proof)
+        if len(secret) > _MAX_HEADER:
             raise _unauthenticated()
-        # Headers are remembered by a hash under a key of this process, never as they are.
-        key = hashlib.blake2b(header.encode(), digest_size=32, key=self._header_key).digest()
+        # Remembered by a hash under a key of this process, never as they are.
+        key = hashlib.blake2b(secret, digest_size=32, key=self._header_key).digest()
         known = self._cache.header(key)
-        if known is not None:
+        if known is not None and (known.until is None or self._now() < known.until):
             return known
         as_of = self._cache.epoch
-        principal = self._check(header)
-        self._cache.remember_header(key, principal, as_of)
-        return principal
+        if not proof.header:
+            known = self._of_certificate(secret.decode())
+        elif (claims := bearer.read(proof.header)) is not None:
+            return self._limited(proof, claims.principal_id, lambda: self._of_jwt(claims))
+        else:
+            principal_id, password = _parse_basic(proof.header)
+            known = self._limited(proof, principal_id, lambda: self._of_password(principal_id, password))
+        self._cache.remember_header(key, known, as_of)
+        return known
 
-    def _check(self, header: str) -> PrincipalRecord:
-        principal_id, password = _parse_basic(header)
-        principal = self._cache.principal(principal_id)
-        # An unknown principal costs one digest too, so that time does not tell who exists.
-        digest = principal.password_digest if principal else _NO_DIGEST
-        generation = principal.digest_generation if principal else None
-        right = self._digester.matches(PASSWORD_USE, principal_id, password, digest, generation)
-        if principal is None or not right or principal.state is not PrincipalState.ACTIVE:
+    def _limited(self, proof: Proof, principal_id: str, check: Callable[[], Known]) -> Known:
+        attempt = (proof.peer().rpartition(":")[0], principal_id)
+        self._failures.check(attempt)
+        try:
+            return check()
+        except Unauthenticated:
+            self._failures.failed(attempt)
+            raise
+
+    def _of_password(self, principal_id: str, password: str) -> Known:
+        record = self._cache.principal(principal_id)
+        # An unknown principal costs a digest too, so that time does not tell who exists.
+        digest, generation = (record.password_digest, record.digest_generation) if record else (_NO_DIGEST, None)
+        if self._right(principal_id, password, digest, generation):
+            return Known.of(_active(record))
+        now = self._now()
+        for old in record.retiring_passwords if record else ():
+            if now < old.expire_time and self._right(principal_id, password, bytes.fromhex(old.digest), old.generation):
+                return Known.of(_active(record), old.expire_time)
+        raise _unauthenticated()
+
+    def _right(self, principal_id: str, password: str, digest: bytes, generation: int | None) -> bool:
+        return self._digester.matches(PASSWORD_USE, principal_id, password, digest, generation)
+
+    def _of_jwt(self, claims: bearer.Claims) -> Known:
+        record = _active(self._cache.principal(claims.principal_id))
+        if not bearer.verify(claims, record.jwt_public_keys, self._now()):
             raise _unauthenticated()
-        return principal
+        # The last check, and the one that uses it up.
+        if not self._store.use_jwt(record.principal_id, claims.jti_hash, claims.expire_time):
+            raise _unauthenticated()
+        return Known.of(record)
+
+    def _certificate(self, proof: Proof) -> bytes:
+        """The one SPIFFE id of the client's certificate. Raises Unauthenticated where there is none, or more."""
+        found = proof.spiffe_ids()
+        if len(found) != 1:
+            raise _unauthenticated()
+        return found[0]
+
+    def _of_certificate(self, spiffe_id: str) -> Known:
+        return Known.of(_active(self._cache.principal_of(spiffe_id)))
 
 
-def authorise(principal: PrincipalRecord, method: str) -> None:
-    """Raises PermissionDenied unless the table of permissions lets this kind of principal call."""
-    if principal.kind not in CALLERS.get(method, ()):
-        raise PermissionDenied(f"{principal.kind} principals may not call {method}")
+def _active(record: PrincipalRecord | None) -> PrincipalRecord:
+    if record is None or not record.active:
+        raise _unauthenticated()
+    return record
 
 
 def _parse_basic(header: str) -> tuple[str, str]:
@@ -77,4 +142,6 @@ def _parse_basic(header: str) -> tuple[str, str]:
 
 
 def _unauthenticated() -> Unauthenticated:
-    return Unauthenticated("Send `authorization: Basic …` with the credentials of a principal")
+    return Unauthenticated(
+        "Prove who calls: `authorization: Basic …`, `authorization: Bearer …` with a JWT, or a client certificate"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from dataclasses import replace
 
 from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.token import Token
@@ -11,12 +12,12 @@ from keysvc.model.names import principal_name
 from keysvc.model.principals import PrincipalKind, PrincipalRecord, PrincipalState
 from keysvc.model.secrets import SecretText
 from keysvc.service.access import PASSWORD_USE
-from keysvc.service.calls import SERVICE_ITSELF, Caller, Clock, no_peer, record
+from keysvc.service.calls import Clock, itself, record
 from keysvc.service.digests import Digester
 from keysvc.service.integrity import Sealer
+from keysvc.service.principals import Passwords
 from keysvc.store.store import Store
 
-_PASSWORD_BYTES = 16
 _BOUND_PURPOSES = (Purpose.ROW, Purpose.DIGEST)
 _BINDING_TEXT = b"keysvc: the token that this database was written with"
 
@@ -49,14 +50,15 @@ def require_bound(store: Store, token: Token) -> None:
 
 
 class Admins:
-    """Makes the first caller."""
+    """Makes the first caller, and records the run of `keysvc init` that did, or found nothing missing."""
 
     def __init__(self, store: Store, token: Token, sealer: Sealer, digester: Digester, now: Clock) -> None:
         self._store = store
-        self._token = token
+        self._passwords = Passwords(token, digester)
         self._sealer = sealer
         self._digester = digester
         self._now = now
+        self._recorded = False
 
     def exists(self, principal_id: str) -> bool:
         return self._store.principal(principal_id) is not None
@@ -69,28 +71,32 @@ class Admins:
         )
 
     def new_password(self) -> SecretText:
-        """32 upper-case hexadecimal digits: 16 bytes from the token."""
-        return SecretText(self._token.random(_PASSWORD_BYTES).hex().upper())
+        return self._passwords.new()
 
     def put(self, principal_id: str, password: SecretText) -> None:
         """Makes the administrator, or gives the one that is there a new password."""
         now = self._now()
-        digest, generation = self._digester.make(PASSWORD_USE, principal_id, password.reveal())
         with self._store.change() as change:
             before = change.principal(principal_id)
-            written = self._sealer.seal(
-                PrincipalRecord(
-                    principal_id=principal_id,
-                    kind=PrincipalKind.ADMIN,
-                    state=PrincipalState.ACTIVE,
-                    password_digest=digest,
-                    digest_generation=generation,
-                    create_time=before.create_time if before else now,
-                    revision=before.revision + 1 if before else 1,
-                )
-            )
+            kept = before or PrincipalRecord(
+                principal_id=principal_id, kind=PrincipalKind.ADMIN, state=PrincipalState.ACTIVE,
+                password_digest=b"", digest_generation=0, create_time=now, revision=0,
+            )  # fmt: skip
+            new = replace(
+                kept, update_time=now, password_time=now, retiring_passwords=(), revision=kept.revision + 1,
+                kind=PrincipalKind.ADMIN, state=PrincipalState.ACTIVE, **self._passwords.digest(principal_id, password),
+            )  # fmt: skip
+            written = self._sealer.seal(new)
             if before is None:
                 change.add_principal(written)
             else:
                 change.put_principal(written)
-            record(change, Caller(SERVICE_ITSELF, "init", no_peer), principal_name(principal_id), time=now)
+            record(change, itself("init"), principal_name(principal_id), time=now)
+        self._recorded = True
+
+    def note_run(self) -> None:
+        """Records a run that made no administrator: each run is one event. Raises StoreUnavailable."""
+        if not self._recorded:
+            with self._store.change() as change:
+                record(change, itself("init"), "", time=self._now())
+            self._recorded = True

@@ -8,12 +8,14 @@ used by the call that loaded it, and not remembered.
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass
 from typing import TypeVar
 
 from keysvc.hsm.token import Token
 from keysvc.model.names import merchant_name, principal_name
 from keysvc.model.principals import PrincipalRecord
 from keysvc.service.integrity import Sealer
+from keysvc.service.known import Known
 from keysvc.service.views import MerchantView, checked_view
 from keysvc.store.store import Store
 
@@ -24,6 +26,14 @@ MERCHANTS = 20_000
 """Merchants remembered at most, the oldest forgotten first."""
 HEADERS = 10_000
 """Authenticated headers remembered at most."""
+
+
+@dataclass(slots=True)
+class Lookups:
+    """How often something was looked for. Counted without a lock: of a great many, one may be lost."""
+
+    hits: int = 0
+    misses: int = 0
 
 
 class Cache:
@@ -38,7 +48,9 @@ class Cache:
         self._lock = threading.Lock()
         self._epoch = 0
         self._merchants: dict[str, MerchantView] = {}
-        self._headers: dict[bytes, PrincipalRecord] = {}
+        self._headers: dict[bytes, Known] = {}
+        self.merchant_lookups = Lookups()
+        self.header_lookups = Lookups()
 
     @property
     def epoch(self) -> int:
@@ -53,23 +65,40 @@ class Cache:
     def merchant(self, merchant_id: str) -> MerchantView | None:
         """The merchant as of the last `refresh` or later, checked; None where there is none. Raises Integrity."""
         view = self._merchants.get(merchant_id)
-        return view or self._load(merchant_id)
+        if view is None:
+            self.merchant_lookups.misses += 1
+            return self._load(merchant_id)
+        self.merchant_lookups.hits += 1
+        return view
 
     def principal(self, principal_id: str) -> PrincipalRecord | None:
         """Read from the store and checked; None where there is none. Raises Integrity."""
-        record = self._store.principal(principal_id)
-        if record is not None:
-            self._sealer.check(record, principal_name(principal_id))
-        return record
+        return self._checked(self._store.principal(principal_id))
 
-    def header(self, key: bytes) -> PrincipalRecord | None:
-        """Whose header this was when it was last checked, if no principal has changed since."""
-        return self._headers.get(key)
+    def principal_of(self, spiffe_id: str) -> PrincipalRecord | None:
+        """The same, by the SPIFFE id of a certificate."""
+        return self._checked(self._store.principal_of(spiffe_id))
 
-    def remember_header(self, key: bytes, principal: PrincipalRecord, as_of: int) -> None:
+    def header(self, key: bytes) -> Known | None:
+        """Whose proof this was when it was last checked, if no principal has changed since."""
+        known = self._headers.get(key)
+        if known is None:
+            self.header_lookups.misses += 1
+        else:
+            self.header_lookups.hits += 1
+        return known
+
+    def remember_header(self, key: bytes, known: Known, as_of: int) -> None:
         with self._lock:
             if self._epoch == as_of:
-                _put(self._headers, key, principal, HEADERS)
+                _put(self._headers, key, known, HEADERS)
+
+    def _checked(self, record: PrincipalRecord | None) -> PrincipalRecord | None:
+        if record is None:
+            self._sealer.spend_a_check()
+        else:
+            self._sealer.check(record, principal_name(record.principal_id))
+        return record
 
     def _load(self, merchant_id: str) -> MerchantView | None:
         as_of = self._epoch

@@ -7,20 +7,27 @@ from datetime import datetime
 from typing import NamedTuple
 
 from keysvc.model.audit import AuditRecord
-from keysvc.model.errors import RequestAlreadyDone
-from keysvc.model.names import check_id
+from keysvc.model.errors import DeadlineExceeded, RequestAlreadyDone
+from keysvc.model.names import check_id, principal_name
+from keysvc.service.known import Known
 from keysvc.store.changes import Change
 
 Clock = Callable[[], datetime]
 """The time now, aware and UTC."""
 
-SERVICE_ITSELF = "keysvc"
-"""The principal of what no caller did."""
+SERVICE_ITSELF = ""
+"""The principal of what no caller did: no principal has this id."""
+_NAME_OF_ITSELF = "keysvc"
 
 
 def no_peer() -> str:
     """The peer of what no caller did."""
     return ""
+
+
+def no_deadline() -> float:
+    """The seconds left to what nobody waits for."""
+    return float("inf")
 
 
 class Caller(NamedTuple):
@@ -30,6 +37,25 @@ class Caller(NamedTuple):
     method: str
     peer: Callable[[], str]
     """Asked for only by what is recorded: finding it out costs more than a MAC."""
+    who: Known | None = None
+    """None for the service itself."""
+    remaining: Callable[[], float] = no_deadline
+    """Seconds until the caller gives up."""
+
+    @property
+    def name(self) -> str:
+        """As it stands in the audit record."""
+        return principal_name(self.principal) if self.principal else _NAME_OF_ITSELF
+
+    def check_deadline(self) -> None:
+        """Raises DeadlineExceeded where the caller has given up."""
+        if self.remaining() <= 0:
+            raise DeadlineExceeded("The call's deadline has passed, and nothing was changed: allow it more time")
+
+
+def itself(method: str) -> Caller:
+    """The service itself, for what it does unasked."""
+    return Caller(SERVICE_ITSELF, method, no_peer)
 
 
 def refuse_repeat(change: Change, caller: Caller, request_id: str) -> None:
@@ -49,10 +75,14 @@ def refuse_repeat(change: Change, caller: Caller, request_id: str) -> None:
 def record(
     change: Change, caller: Caller, resource: str, *, version: int = 0, request_id: str = "", time: datetime
 ) -> None:
-    """Writes the audit event of a change that is about to be committed, and remembers its request_id."""
+    """Writes the audit event of a change that is about to be committed, and remembers its request_id.
+
+    Raises DeadlineExceeded where nobody waits for the change any more, and StoreUnavailable.
+    """
+    caller.check_deadline()
     change.audit(
         AuditRecord(
-            time=time, principal=caller.principal, method=caller.method, resource=resource, version=version,
+            time=time, principal=caller.name, method=caller.method, resource=resource, version=version,
             outcome="OK", reason="", request_id=request_id, peer=caller.peer(),
         )
     )  # fmt: skip

@@ -22,6 +22,13 @@ class Digester:
         generation = self._token.newest(Purpose.DIGEST)
         return self._digest(generation, use, resource, secret), generation
 
+    def remake(self, generation: int, use: str, resource: str, secret: str) -> bytes | None:
+        """The digest that `make` gave when this generation was the newest; None where the token lacks it."""
+        try:
+            return self._digest(generation, use, resource, secret)
+        except KeyError:
+            return None
+
     def matches(self, use: str, resource: str, secret: str, digest: bytes, generation: int | None) -> bool:
         """In constant time; False for a generation that the token lacks. None stands for the newest."""
         if generation is None:

@@ -1,17 +1,20 @@
-"""What runs beside the calls: writing usage down, erasing keys whose overlap ended, telling of altered rows."""
+"""What runs beside the calls: writing usage down, erasing keys whose overlap ended, telling of altered rows, and
+having the audit record signed."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import count
 
 import structlog
 
 from keysvc.model.audit import AuditRecord
-from keysvc.model.errors import StoreUnavailable
+from keysvc.model.errors import HsmUnavailable, StoreUnavailable
 from keysvc.model.names import CredentialName
-from keysvc.service.calls import SERVICE_ITSELF, Caller, Clock, no_peer, record
+from keysvc.service.audit import AuditWatch
+from keysvc.service.calls import Clock, itself, record
 from keysvc.service.usage import FLUSH_SECONDS, Usage
 from keysvc.store.store import Store
 
@@ -21,6 +24,8 @@ CHANGES_KEPT = 100_000
 """A replica that is further behind forgets everything, and reads anew."""
 EXPIRE_EVERY = 60
 FORGET_EVERY = 3600
+SIGN_SECONDS = 60
+"""Between two signatures over the audit record, where there are events to sign."""
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +47,7 @@ class IntegrityReporter:
         for resource in [name for name, written in self._found.copy().items() if not written]:
             event = AuditRecord(
                 time=self._now(),
-                principal=SERVICE_ITSELF,
+                principal=itself("").name,
                 method="",
                 resource=resource,
                 version=0,
@@ -57,13 +62,14 @@ class IntegrityReporter:
 
 
 class Maintenance:
-    """One thread, a round a second. `stop` ends it and writes what is still in memory."""
+    """One thread, a round a second. `stop` ends it, writes what is still in memory, and has the audit record signed."""
 
     def __init__(self, store: Store, usage: Usage, reporter: IntegrityReporter, now: Clock) -> None:
         self._store = store
         self._usage = usage
         self._reporter = reporter
         self._now = now
+        self._audit = AuditWatch(store, now)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keysvc-maintenance", daemon=True)
 
@@ -74,10 +80,11 @@ class Maintenance:
         self._stopped.set()
         self._thread.join()
         self._round(0)
+        self._attempt(self._audit.sign)
 
     def expire(self) -> int:
         """Erases the keys whose overlap has ended; they verify nothing already. Returns how many."""
-        caller = Caller(SERVICE_ITSELF, "expire", no_peer)
+        caller = itself("expire")
         expired = self._store.expired_keys(self._now())
         for merchant_id, slot, version in expired:
             with self._store.change() as change:
@@ -92,16 +99,28 @@ class Maintenance:
             self._round(second)
 
     def _round(self, second: int) -> None:
+        self._attempt(self._write)
+        if second % EXPIRE_EVERY == 1:
+            self._attempt(self.expire)
+        if second % FORGET_EVERY == 1:
+            self._attempt(self._forget)
+        self._attempt(self._audit.look)
+        if second % SIGN_SECONDS == 1:
+            self._attempt(self._audit.sign)
+
+    def _write(self) -> None:
+        self._usage.flush()
+        self._reporter.flush()
+
+    def _forget(self) -> None:
+        now = self._now()
+        self._store.forget_before(now, now - REQUESTS_KEPT, CHANGES_KEPT)
+
+    def _attempt(self, step: Callable[[], object]) -> None:
+        """What fails is tried again in its next turn; the thread must live."""
         try:
-            self._usage.flush()
-            self._reporter.flush()
-            if second % EXPIRE_EVERY == 1:
-                self.expire()
-            if second % FORGET_EVERY == 1:
-                now = self._now()
-                self._store.forget_before(now, now - REQUESTS_KEPT, CHANGES_KEPT)
-        except StoreUnavailable as error:
+            step()
+        except (StoreUnavailable, HsmUnavailable) as error:
             log.warning("maintenance.postponed", reason=error.message)
         except Exception:
-            # The thread must live: what failed is tried again in its next turn.
             log.exception("maintenance.failed")

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from keysvc.model.errors import AlreadyExists, EtagMismatch, InvalidField, NotFound
 from keysvc.model.merchants import check_move
-from keysvc.model.names import CredentialName, check_id, merchant_name, parse_principal
+from keysvc.model.names import CredentialName, check_id, merchant_name, parse_principal, tokens_name
+from keysvc.model.principals import ALL_MERCHANTS, PrincipalKind
 from keysvc.model.records import MerchantRecord, MerchantState, SlotState
 from keysvc.service.calls import Caller, Clock, record
 from keysvc.service.integrity import Sealer
 from keysvc.service.slot_edit import SlotEdit
 from keysvc.store.changes import Change
+from keysvc.store.queries import Owner
 from keysvc.store.store import Store
 
 MAX_DISPLAY_NAME = 200
+_SEE_ALL = frozenset({PrincipalKind.ADMIN, PrincipalKind.AUDITOR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class Merchants:
     def create(self, caller: Caller, new: NewMerchant) -> MerchantRecord:
         """Raises AlreadyExists or InvalidField."""
         now = self._now()
+        if new.merchant_id == ALL_MERCHANTS:
+            raise InvalidField("merchant_id", f"{ALL_MERCHANTS} stands for all merchants: choose another")
         merchant = self._sealer.seal(
             MerchantRecord(
                 merchant_id=check_id(new.merchant_id, "merchant_id"),
@@ -62,9 +68,16 @@ class Merchants:
     def get(self, merchant_id: str) -> MerchantRecord:
         return _found(self._store.merchant(merchant_id), merchant_id)
 
-    def list(self, after: str | None, limit: int) -> list[MerchantRecord]:
-        """By id, those after `after`."""
-        return self._store.merchants(after, limit)
+    def list(self, caller: Caller, after: str | None, limit: int) -> list[MerchantRecord]:
+        """By id, those after `after`: all for an ADMIN or AUDITOR, for others their own."""
+        if caller.who is None or caller.who.record.kind in _SEE_ALL:
+            return self._store.merchants(after, limit)
+        principal = caller.who.record
+        if principal.kind is PrincipalKind.MERCHANT:
+            listed = sorted(one for one in principal.merchants if after is None or one > after)
+            found = (self._store.merchant(merchant_id) for merchant_id in listed)
+            return list(islice((merchant for merchant in found if merchant is not None), limit))
+        return self._store.merchants(after, limit, Owner(principal.kind, principal.principal_id))
 
     def move(self, caller: Caller, merchant_id: str, etag: str, target: MerchantState) -> MerchantRecord:
         """To another state; one that it is in already changes nothing. Raises MerchantNotActive or EtagMismatch."""
@@ -99,6 +112,9 @@ class Merchants:
                 name = CredentialName(merchant_id, slot.slot)
                 SlotEdit(change, self._sealer, name, holdings.merchant, slot, keys).empty(slot, now)
                 record(change, caller, str(name), version=slot.version, time=now)
+        if holdings.tokens is not None:
+            change.delete_tokens(merchant_id)
+            record(change, caller, tokens_name(merchant_id), time=now)
 
 
 def etag_of(merchant: MerchantRecord) -> str:

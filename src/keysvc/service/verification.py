@@ -21,9 +21,10 @@ from keysvc.model.names import CredentialName, merchant_name
 from keysvc.model.records import MerchantState
 from keysvc.model.slots import RULES, Kind, Slot
 from keysvc.service.cache import Cache
-from keysvc.service.calls import Clock
+from keysvc.service.calls import Caller, Clock
 from keysvc.service.digests import Digester
 from keysvc.service.envelope import Envelope, context_of
+from keysvc.service.failures import FailureLimit
 from keysvc.service.material import API_KEY_USE
 from keysvc.service.usage import Usage
 from keysvc.service.views import LiveKey, MerchantView, SlotView
@@ -50,31 +51,40 @@ _NO_LIVE_KEY = Verdict(Result.NO_LIVE_KEY)
 _MERCHANT_NOT_ACTIVE = Verdict(Result.MERCHANT_NOT_ACTIVE)
 
 
-class Verification:
-    """Thread-safe. Methods raise NotFound, WrongKind, Integrity, HsmUnavailable or StoreUnavailable."""
+Named = tuple[str, Slot | None]
+"""A merchant's id, and the one slot that is asked for; None stands for the merchant's pair."""
 
-    def __init__(self, cache: Cache, token: Token, digester: Digester, usage: Usage, now: Clock) -> None:
+
+class Verification:
+    """Thread-safe. Methods raise NotFound, WrongKind, Integrity, HsmUnavailable or StoreUnavailable; those that verify,
+    TooManyFailures too."""
+
+    def __init__(
+        self, cache: Cache, token: Token, digester: Digester, usage: Usage, failures: FailureLimit, now: Clock
+    ) -> None:
+        """`failures` limits wrong signatures by caller and merchant."""
         self._cache = cache
+        self._failures = failures
         self._token = token
         self._digester = digester
         self._usage = usage
         self._now = now
 
-    def verify_hmac(self, merchant_id: str, slot: Slot | None, message: bytes, mac: bytes) -> Verdict:
+    def verify_hmac(self, caller: Caller, name: Named, message: bytes, mac: bytes) -> Verdict:
         """Tries every live key of the slot, or of the merchant's pair."""
 
         def matches(key: LiveKey) -> bool:
             return hmac.compare_digest(self._token.hmac(_wrapped(key), message), mac)
 
-        return self._verify(merchant_id, slot, Kind.HMAC_KEY, matches)
+        return self._verify(caller, name, Kind.HMAC_KEY, matches)
 
-    def verify_api_key(self, merchant_id: str, slot: Slot | None, api_key: str) -> Verdict:
+    def verify_api_key(self, caller: Caller, name: Named, api_key: str) -> Verdict:
         """Tries every live secret of the slot, or of the merchant's two REST API keys."""
 
         def matches(key: LiveKey) -> bool:
             return self._digester.matches(API_KEY_USE, key.name, api_key, key.digest, key.generation)
 
-        return self._verify(merchant_id, slot, Kind.BEARER_SECRET, matches)
+        return self._verify(caller, name, Kind.BEARER_SECRET, matches)
 
     def generate_hmac(self, merchant_id: str, slot: Slot | None, message: bytes) -> tuple[bytes, LiveKey]:
         """By the current key of the slot, or of the first of the pair that holds one."""
@@ -113,7 +123,10 @@ class Verification:
         self._note(name.merchant_id, key, self._now())
         return plaintext, key.version
 
-    def _verify(self, merchant_id: str, slot: Slot | None, kind: Kind, matches: Callable[[LiveKey], bool]) -> Verdict:
+    def _verify(self, caller: Caller, name: Named, kind: Kind, matches: Callable[[LiveKey], bool]) -> Verdict:
+        merchant_id, slot = name
+        attempt = (caller.principal, merchant_id)
+        self._failures.check(attempt)
         view = self._merchant(merchant_id)
         asked = self._asked(view, slot, kind)
         if view.record.state is not MerchantState.ACTIVE:
@@ -132,6 +145,8 @@ class Verification:
                     return Verdict(Result.VALID, key)
         if broken is not None:
             raise broken  # a key of the altered slot might have matched
+        if verdict is _INVALID:
+            self._failures.failed(attempt)
         return verdict
 
     def _current(self, merchant_id: str, slot: Slot | None, kind: Kind) -> LiveKey:

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from keysvc.hsm.keys import KeyShape, WrappedKey
 from keysvc.model.errors import Integrity
-from keysvc.model.names import CredentialName, merchant_name
-from keysvc.model.records import Holdings, KeyRecord, MerchantRecord, SlotRecord
+from keysvc.model.names import CredentialName, merchant_name, tokens_name
+from keysvc.model.records import Holdings, KeyRecord, MerchantRecord, MerchantToken, SlotRecord, TokenSetRecord
 from keysvc.model.slots import PAIRS, HmacAlgorithm, Kind, Slot
 from keysvc.service.integrity import Sealer
 
@@ -40,22 +40,31 @@ class SlotView:
 
 
 @dataclass(frozen=True, slots=True)
+class TokensView:
+    """A merchant's Lib Lite tokens, those that expired since they were written among them. `broken` as in SlotView."""
+
+    tokens: tuple[MerchantToken, ...] = ()
+    broken: Integrity | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MerchantView:
-    """A merchant and its slots that were filled at least once."""
+    """A merchant, its slots that were filled at least once, and its tokens."""
 
     record: MerchantRecord
     slots: dict[Slot, SlotView]
     pairs: dict[Kind, list[SlotView]]
     """What the merchant's own name stands for, by kind, primary first."""
+    tokens: TokensView
 
 
 def checked_view(holdings: Holdings, sealer: Sealer) -> MerchantView:
-    """Checks every row. Raises Integrity for the merchant's own; a slot's only takes that slot out of use."""
+    """Checks every row. Raises Integrity for the merchant's own; others take but a slot, or the tokens, out of use."""
     merchant = holdings.merchant
     sealer.check(merchant, merchant_name(merchant.merchant_id))
     slots = {slot: _slot_view(record, holdings.keys.get(slot, []), sealer) for slot, record in holdings.slots.items()}
     pairs = {kind: [slots[slot] for slot in pair if slot in slots] for kind, pair in PAIRS.items()}
-    return MerchantView(merchant, slots, pairs)
+    return MerchantView(merchant, slots, pairs, _tokens_view(holdings.tokens, sealer))
 
 
 def _slot_view(record: SlotRecord, keys: list[KeyRecord], sealer: Sealer) -> SlotView:
@@ -65,6 +74,16 @@ def _slot_view(record: SlotRecord, keys: list[KeyRecord], sealer: Sealer) -> Slo
     except Integrity as broken:
         return SlotView((), broken)
     return SlotView(tuple(_live_key(name, key) for key in sorted(keys, key=lambda k: -k.version)))
+
+
+def _tokens_view(record: TokenSetRecord | None, sealer: Sealer) -> TokensView:
+    if record is None:
+        return TokensView()
+    try:
+        sealer.check(record, tokens_name(record.merchant_id))
+    except Integrity as broken:
+        return TokensView((), broken)
+    return TokensView(record.tokens)
 
 
 def _live_key(name: str, key: KeyRecord) -> LiveKey:

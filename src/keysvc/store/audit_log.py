@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, RowMapping, insert, or_, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, RowMapping, Select, insert, or_, select, update
+from sqlalchemy.exc import DataError, OperationalError, SQLAlchemyError
 
 from keysvc.model.audit import SIGN_EVERY, AuditRecord, ChainedEvent, ChainEnd, SignedHead
-from keysvc.model.errors import HsmUnavailable, StoreUnavailable
+from keysvc.model.errors import HsmUnavailable, Integrity, StoreUnavailable
 from keysvc.store import audit_tables
 from keysvc.store.rows import table_of
 
@@ -24,6 +25,10 @@ HeadSigner = Callable[[int, str], tuple[int, bytes]]
 _TAIL = select(TAIL.c.sequence, TAIL.c.hash)
 _LAST_HEAD = select(HEAD).order_by(HEAD.c.sequence.desc()).limit(1)
 _FIELDS = tuple(f.name for f in fields(AuditRecord))
+_UNREADABLE = (ValueError, TypeError, OverflowError, DataError, OperationalError)
+"""What reading a value that keysvc never writes ends with. SQLite tells so of text that is not UTF-8 with the last."""
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +46,25 @@ def append(connection: Connection, event: AuditRecord, sign: HeadSigner) -> None
         before = tail(connection)
         chained = ChainedEvent.after(before, event)
         row = {"sequence": chained.sequence, "previous_hash": chained.previous_hash, "hash": chained.hash}
-        connection.execute(insert(EVENT), row | asdict(event))
-        connection.execute(update(TAIL).values(sequence=chained.sequence, hash=chained.hash))
+        _wrote_one(connection.execute(insert(EVENT), row | asdict(event)).rowcount)
+        _wrote_one(connection.execute(update(TAIL).values(sequence=chained.sequence, hash=chained.hash)).rowcount)
         if chained.sequence % SIGN_EVERY == 0:
             sign_end(connection, ChainEnd(chained.sequence, chained.hash), event.time, sign)
     except SQLAlchemyError as error:
-        raise StoreUnavailable("The audit record cannot be written, so nothing was changed: try again") from error
+        raise _unwritable() from error
     except HsmUnavailable:
         # A change that needs no token is not held up: the next signature covers this event too.
         return
+
+
+def _wrote_one(rows: int) -> None:
+    # A trigger may drop a row without an error.
+    if rows != 1:
+        raise _unwritable()
+
+
+def _unwritable() -> StoreUnavailable:
+    return StoreUnavailable("The audit record cannot be written, so nothing was changed: try again")
 
 
 def sign_end(connection: Connection, end: ChainEnd, time: datetime, sign: HeadSigner) -> None:
@@ -60,25 +75,26 @@ def sign_end(connection: Connection, end: ChainEnd, time: datetime, sign: HeadSi
 
 
 def tail(connection: Connection) -> ChainEnd:
-    """Raises StoreUnavailable where the row is gone."""
+    """Raises StoreUnavailable where the row is gone, or holds no number."""
     row = connection.execute(_TAIL).first()
-    if row is None:
-        raise StoreUnavailable("The audit record has lost its end: run `keysvc audit verify`, and restore a backup")
+    if row is None or not isinstance(row.sequence, int):
+        raise StoreUnavailable("The audit record has lost the row that tells its end: restore it from a backup")
     return ChainEnd(row.sequence, row.hash)
 
 
 def last_head(connection: Connection) -> SignedHead | None:
-    row = connection.execute(_LAST_HEAD).mappings().first()
-    return SignedHead(**row) if row else None
+    """Raises Integrity where it cannot be read."""
+    return next(iter(_read(connection, _LAST_HEAD, _signed, "signature over audit event")), None)
 
 
-def heads(connection: Connection) -> list[SignedHead]:
-    """Every signature, in the chain's order."""
-    return [SignedHead(**row) for row in connection.execute(select(HEAD).order_by(HEAD.c.sequence)).mappings()]
+def heads(connection: Connection, after: int) -> list[SignedHead]:
+    """Every signature after the sequence `after`, in the chain's order. Raises Integrity for one that is unreadable."""
+    query = select(HEAD).where(HEAD.c.sequence > after).order_by(HEAD.c.sequence)
+    return _read(connection, query, _signed, "signature over audit event")
 
 
 def events(connection: Connection, after: int, limit: int, wanted: EventFilter) -> list[ChainedEvent]:
-    """In their order, those after the sequence `after`."""
+    """In their order, those after the sequence `after`. Raises Integrity that names one that cannot be read."""
     query = select(EVENT).where(EVENT.c.sequence > after).order_by(EVENT.c.sequence).limit(limit)
     if wanted.parent:
         below = EVENT.c.resource.startswith(f"{wanted.parent}/", autoescape=True)
@@ -87,9 +103,46 @@ def events(connection: Connection, after: int, limit: int, wanted: EventFilter) 
         query = query.where(EVENT.c.time >= wanted.start_time)
     if wanted.end_time is not None:
         query = query.where(EVENT.c.time < wanted.end_time)
-    return [_chained(row) for row in connection.execute(query).mappings()]
+    return _read(connection, query, _chained, "audit event")
+
+
+def outside(connection: Connection) -> object:
+    """The sequence of an event before the chain's beginning or after its end, None where there is none.
+
+    One statement, and so of one instant: an event that is being added is seen with its end, or not at all.
+    """
+    end = select(TAIL.c.sequence).scalar_subquery()
+    stray = select(EVENT.c.sequence).where(or_(EVENT.c.sequence < 1, EVENT.c.sequence > end))
+    return connection.scalar(stray.order_by(EVENT.c.sequence).limit(1))
+
+
+def _read(
+    connection: Connection, query: Select[*tuple[Any, ...]], make: Callable[[RowMapping], R], what: str
+) -> list[R]:
+    try:
+        return [make(row) for row in connection.execute(query).mappings()]
+    except _UNREADABLE as error:
+        found = None if connection.invalidated else _first_unreadable(connection, query)
+        if found is None:
+            raise
+        raise Integrity(f"The {what} {found} cannot be read: its row holds what keysvc never writes") from error
+
+
+def _first_unreadable(connection: Connection, query: Select[*tuple[Any, ...]]) -> object:
+    """The sequence of the first row that cannot be read, None where all can."""
+    sequence = query.selected_columns.sequence
+    for found in connection.scalars(query.with_only_columns(sequence)).all():
+        try:
+            connection.execute(query.where(sequence == found)).all()
+        except _UNREADABLE:
+            return found
+    return None
 
 
 def _chained(row: RowMapping) -> ChainedEvent:
     event = AuditRecord(**{name: row[name] for name in _FIELDS})
     return ChainedEvent(row["sequence"], event, row["previous_hash"], row["hash"])
+
+
+def _signed(row: RowMapping) -> SignedHead:
+    return SignedHead(**row)

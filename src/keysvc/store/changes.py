@@ -96,8 +96,12 @@ class Change:
     def delete_tokens(self, merchant_id: str) -> None:
         self._connection.execute(delete(TOKENS).where(TOKENS.c.merchant_id == merchant_id))
 
-    def principals(self) -> list[PrincipalRecord]:
-        return queries.principals(self._connection, None, None)
+    def principal_of(self, spiffe_id: str) -> PrincipalRecord | None:
+        return queries.principal_of(self._connection, spiffe_id)
+
+    def active_admins(self) -> list[PrincipalRecord]:
+        """At most two: whether there is another is all that is asked."""
+        return queries.active_admins(self._connection)
 
     def add_principal(self, record: PrincipalRecord) -> None:
         self._connection.execute(insert(PRINCIPAL), to_row(record))

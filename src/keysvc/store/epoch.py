@@ -35,6 +35,11 @@ class EpochReader:
         self._seen = 0
         self._value = 0
 
+    @property
+    def reads(self) -> int:
+        """Reads begun since the start."""
+        return self._begun
+
     def arrival(self) -> int:
         """A ticket for a call that arrives now: no read that has begun by now will do for it."""
         return self._begun

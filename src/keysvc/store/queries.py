@@ -11,7 +11,7 @@ from sqlalchemy import Column, Connection, RowMapping, bindparam, select
 from sqlalchemy.exc import DataError
 
 from keysvc.model.errors import Integrity
-from keysvc.model.principals import PrincipalKind, PrincipalRecord
+from keysvc.model.principals import PrincipalKind, PrincipalRecord, PrincipalState
 from keysvc.model.records import Holdings, KeyRecord, MerchantRecord, SlotRecord, TokenSetRecord, UsageRecord
 from keysvc.model.slots import Slot
 from keysvc.store import tables
@@ -136,9 +136,17 @@ def principal_of(connection: Connection, spiffe_id: str) -> PrincipalRecord | No
 
 
 @_readable
-def principals(connection: Connection, after: str | None, limit: int | None) -> list[PrincipalRecord]:
+def principals(connection: Connection, after: str | None, limit: int) -> list[PrincipalRecord]:
     """In the order of their ids, from the one after `after`."""
     query = select(PRINCIPAL).order_by(PRINCIPAL.c.principal_id).limit(limit)
     if after is not None:
         query = query.where(PRINCIPAL.c.principal_id > after)
     return [to_record(PrincipalRecord, PRINCIPAL, row) for row in connection.execute(query).mappings()]
+
+
+@_readable
+def active_admins(connection: Connection) -> list[PrincipalRecord]:
+    """Two at most."""
+    admin, active = PRINCIPAL.c.kind == PrincipalKind.ADMIN, PRINCIPAL.c.state == PrincipalState.ACTIVE
+    rows = connection.execute(select(PRINCIPAL).where(admin, active).limit(2)).mappings()
+    return [to_record(PrincipalRecord, PRINCIPAL, row) for row in rows]

@@ -100,12 +100,16 @@ class Store:
         """Where the chain of audit events ends."""
         return self._read(audit_log.tail)
 
-    def audit_heads(self) -> list[SignedHead]:
-        """Every signature over the chain, in its order."""
-        return self._read(audit_log.heads)
+    def audit_heads(self, after: int = 0) -> list[SignedHead]:
+        """Every signature over the chain after the sequence `after`, in its order."""
+        return self._read(audit_log.heads, after)
 
     def last_audit_head(self) -> SignedHead | None:
         return self._read(audit_log.last_head)
+
+    def stray_audit_event(self) -> object:
+        """The sequence of an event that stands outside the chain; None where there is none."""
+        return self._read(audit_log.outside)
 
     def write_usage(self, used: dict[tuple[str, Slot, int], datetime]) -> None:
         """Moves last uses forward; never back."""

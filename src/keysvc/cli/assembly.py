@@ -1,0 +1,112 @@
+"""How the services are put together, and the server on top of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keysvc.cli.settings import Settings
+from keysvc.hsm.token import Token
+from keysvc.model.errors import StoreUnavailable
+from keysvc.rpc.audit import AuditServicer
+from keysvc.rpc.credentials import CredentialServicer
+from keysvc.rpc.gate import Guards
+from keysvc.rpc.merchants import MerchantServicer
+from keysvc.rpc.observation import Observer
+from keysvc.rpc.principals import PrincipalServicer
+from keysvc.rpc.server import Server, ServerConfig
+from keysvc.rpc.services import Servicers
+from keysvc.rpc.tokens import TokenServicer
+from keysvc.service.access import Access
+from keysvc.service.audit import AuditReader
+from keysvc.service.authority import Authority
+from keysvc.service.cache import Cache
+from keysvc.service.calls import Clock
+from keysvc.service.digests import Digester
+from keysvc.service.failures import FailureLimit
+from keysvc.service.integrity import Sealer
+from keysvc.service.lifecycle import Lifecycle
+from keysvc.service.maintenance import IntegrityReporter
+from keysvc.service.material import ImportKey, Maker
+from keysvc.service.merchant_tokens import MerchantTokens
+from keysvc.service.merchants import Merchants
+from keysvc.service.principals import Passwords, Principals
+from keysvc.service.refusals import Refusals
+from keysvc.service.usage import Usage
+from keysvc.service.verification import Verification
+from keysvc.service.viewing import Viewing
+from keysvc.store.store import Store
+
+RECORDED_STRANGERS = 60
+"""Refusals a minute of callers that proved nothing, by address, that are written to the audit record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """What both a server and `init` need."""
+
+    store: Store
+    token: Token
+    sealer: Sealer
+    digester: Digester
+    reporter: IntegrityReporter
+    now: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """On failures of every kind; the metrics read them."""
+
+    authentications: FailureLimit
+    verifications: FailureLimit
+
+    @classmethod
+    def of(cls, settings: Settings) -> Limits:
+        return cls(
+            FailureLimit("authentications", settings.failed_authentications),
+            FailureLimit("verifications", settings.failed_verifications),
+        )
+
+
+def servicers(core: Core, cache: Cache, usage: Usage, limits: Limits) -> Servicers:
+    store, token, sealer, digester, now = core.store, core.token, core.sealer, core.digester, core.now
+    return Servicers(
+        CredentialServicer(
+            Lifecycle(store, Maker(token, digester), sealer, usage, now),
+            Verification(cache, token, digester, usage, limits.verifications, now),
+            Viewing(store, usage, now),
+            ImportKey(token),
+        ),
+        TokenServicer(MerchantTokens(store, cache, token, sealer, digester, limits.verifications, now)),
+        MerchantServicer(Merchants(store, sealer, now)),
+        PrincipalServicer(Principals(store, Passwords(token, digester), sealer, now)),
+        AuditServicer(AuditReader(store)),
+    )
+
+
+def guards(core: Core, cache: Cache, limits: Limits, observer: Observer) -> Guards:
+    return Guards(
+        cache,
+        Access(core.store, cache, core.digester, limits.authentications, core.now),
+        Authority(core.store, core.sealer),
+        Refusals(core.store, FailureLimit("refusals", RECORDED_STRANGERS), core.now),
+        observer,
+    )
+
+
+def server(config: ServerConfig, core: Core, usage: Usage, limits: Limits, observer: Observer) -> Server:
+    """Raises Misconfigured where an address cannot be had."""
+    cache = Cache(core.store, core.token, core.sealer)
+
+    def store_trouble() -> str | None:
+        try:
+            cache.refresh()
+        except StoreUnavailable as error:
+            return error.message
+        return None
+
+    return Server(
+        config,
+        guards(core, cache, limits, observer),
+        servicers(core, cache, usage, limits),
+        [core.token.heal, store_trouble],
+    )

@@ -1,0 +1,113 @@
+"""Metrics for Prometheus on a port of their own. The parts keep plain numbers; they are read when somebody asks.
+
+Names and labels are fixed, and hold nothing of a caller's; docs/operations.md lists them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from keysvc.hsm.token import Token
+from keysvc.model.errors import KeysvcError, Misconfigured
+from keysvc.service.cache import Cache, Lookups
+from keysvc.store.store import Store
+
+
+def new_registry() -> CollectorRegistry:
+    """What prometheus-client tells of the process, the interpreter and its garbage collector."""
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, and nobody asks for them
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+@dataclass(frozen=True, slots=True)
+class Parts(Collector):
+    """The parts whose numbers are told. Asking the database is the only thing that may take time."""
+
+    token: Token
+    cache: Cache
+    store: Store
+    calls_waiting: Callable[[], int]
+    lines_lost: Callable[[], int]
+    now: Callable[[], datetime]
+
+    def collect(self) -> Iterable[Metric]:
+        """A database out of reach takes only the audit's numbers away."""
+        yield _gauge("keysvc_calls_waiting", "Calls that wait for a thread.", self.calls_waiting())
+        yield _counter("keysvc_call_lines_lost", "Lines of calls that stderr did not take.", self.lines_lost())
+        yield from self._token()
+        yield from self._memory()
+        yield from self._audit()
+
+    def _token(self) -> Iterator[Metric]:
+        figures = self.token.figures()
+        yield _counter("keysvc_token_operations", "Operations begun in the token.", figures.operations)
+        yield _counter("keysvc_token_errors", "Operations that the token failed.", figures.errors)
+        yield _gauge("keysvc_token_sessions", "Worker sessions open.", figures.sessions)
+        yield _gauge("keysvc_token_sessions_in_use", "Worker sessions in a call.", figures.sessions_in_use)
+        yield _gauge("keysvc_token_handles", "Unwrapped keys kept in the token.", figures.handles)
+
+    def _memory(self) -> Iterator[Metric]:
+        figures = self.token.figures()
+        lookups = CounterMetricFamily(
+            "keysvc_cache_lookups", "Looks into a cache, by what they found.", labels=["cache", "result"]
+        )
+        caches = {
+            "merchants": self.cache.merchant_lookups,
+            "headers": self.cache.header_lookups,
+            "handles": Lookups(figures.handle_hits, figures.handle_misses),
+        }
+        for name, counted in caches.items():
+            lookups.add_metric([name, "hit"], counted.hits)
+            lookups.add_metric([name, "miss"], counted.misses)
+        yield lookups
+        yield _counter("keysvc_epoch_reads", "Reads of the database's epoch begun.", self.store.epoch.reads)
+        yield _gauge("keysvc_epoch", "The epoch that this process has seen.", self.cache.epoch)
+
+    def _audit(self) -> Iterator[Metric]:
+        try:
+            end, head = self.store.audit_end(), self.store.last_audit_head()
+        except KeysvcError:
+            return
+        signed = head.sequence if head else 0
+        yield _gauge("keysvc_audit_unsigned_events", "Events after the last signature.", max(0, end.sequence - signed))
+        if head is not None:
+            age = (self.now() - head.time).total_seconds()
+            yield _gauge("keysvc_audit_signature_age_seconds", "Time since the last signature.", age)
+
+
+@contextmanager
+def served(listen: str, registry: CollectorRegistry) -> Iterator[str]:
+    """Serves the metrics over HTTP meanwhile; gives the address. Raises Misconfigured."""
+    host, _, port = listen.rpartition(":")
+    try:
+        server, thread = prometheus_client.start_http_server(int(port), host.strip("[]"), registry)
+    except OSError:
+        raise Misconfigured(
+            f"Cannot listen on {listen} for metrics: is the port taken? Set KEYSVC_METRICS_LISTEN to another address"
+        ) from None
+    try:
+        yield f"{host}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, what, value=value)
+
+
+def _counter(name: str, what: str, value: float) -> CounterMetricFamily:
+    return CounterMetricFamily(name, what, value=value)

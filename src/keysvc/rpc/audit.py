@@ -1,0 +1,120 @@
+"""AuditService on the wire: parse, one service call, convert."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from keysvc.model import paging
+from keysvc.model.audit import ChainedEvent, ChainEnd, SignedHead
+from keysvc.model.errors import Integrity, InvalidField
+from keysvc.model.names import parse_merchant, parse_principal
+from keysvc.rpc.convert import sized
+from keysvc.service.audit import AuditReader
+from keysvc.service.calls import Caller
+from keysvc.v1 import audit_service_pb2 as pb
+from keysvc.v1.audit_pb2 import AuditEvent
+
+_DEFAULT_PAGE = 100
+_MAX_PAGE = 1000
+_MAX_DIGITS = 18
+"""Of a sequence: what an integer of the database holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditServicer:
+    """The rpcs of AuditService. Each is given the Caller that the gate let through."""
+
+    reader: AuditReader
+
+    def ListAuditEvents(self, request: pb.ListAuditEventsRequest, _caller: Caller) -> pb.ListAuditEventsResponse:
+        parent = _parent(request.parent)
+        start = _time(request.start_time, "start_time") if request.HasField("start_time") else None
+        end = _time(request.end_time, "end_time") if request.HasField("end_time") else None
+        size = paging.page_size(request.page_size, _DEFAULT_PAGE, _MAX_PAGE)
+        listed = f"audit {parent} {start} {end}"
+        after = _after(listed, sized(request.page_token, "page_token"))
+        found = self.reader.events(parent, start, end, after, size + 1)
+        page = found[:size]
+        return pb.ListAuditEventsResponse(
+            events=[_event(event) for event in page],
+            next_page_token=paging.encode_page_token(listed, str(page[-1].sequence)) if len(found) > size else "",
+        )
+
+    def GetAuditHead(self, _request: pb.GetAuditHeadRequest, _caller: Caller) -> pb.AuditHead:
+        end, signed = self.reader.head()
+        with _as_written("The end of the audit record"):
+            return _head(end, signed)
+
+
+def _parent(name: str) -> str:
+    """`name`; raises InvalidField where it is neither empty nor a merchant's nor a principal's."""
+    if name.startswith("merchants/"):
+        parse_merchant(name, "parent")
+    elif name.startswith("principals/"):
+        parse_principal(name, "parent")
+    elif name:
+        raise InvalidField("parent", "must be empty, merchants/{merchant} or principals/{principal}")
+    return name
+
+
+def _after(listed: str, page_token: str) -> int:
+    last = paging.decode_page_token(listed, page_token)
+    if last is None:
+        return 0
+    if not last.isdecimal() or len(last) > _MAX_DIGITS:
+        raise InvalidField("page_token", "is not of this list; start again without it")
+    return int(last)
+
+
+def _time(timestamp: Timestamp, field: str) -> datetime:
+    """To the microsecond; raises InvalidField outside what google.protobuf.Timestamp allows."""
+    try:
+        timestamp.ToJsonString()  # refuses what ToDatetime takes: nanoseconds that are negative, or above a second
+        return timestamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InvalidField(field, "is no time") from None
+
+
+@contextmanager
+def _as_written(what: str) -> Iterator[None]:
+    """Raises Integrity for a row that holds what keysvc never writes: a word or a type that the message cannot hold."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        raise Integrity(f"{what} was altered in the database: run `keysvc audit verify`") from None
+
+
+def _event(chained: ChainedEvent) -> AuditEvent:
+    event = chained.event
+    with _as_written(f"Audit event {chained.sequence}"):
+        message = AuditEvent(
+            sequence=chained.sequence,
+            principal=event.principal,
+            method=event.method,
+            resource=event.resource,
+            version=event.version,
+            outcome=event.outcome,
+            reason=event.reason,
+            request_id=event.request_id,
+            peer=event.peer,
+            previous_hash=chained.previous_hash,
+            hash=chained.hash,
+        )
+        message.time.FromDatetime(event.time)
+    return message
+
+
+def _head(end: ChainEnd, signed: SignedHead | None) -> pb.AuditHead:
+    message = pb.AuditHead(sequence=end.sequence, hash=end.hash)
+    if signed is not None:
+        message.signed_sequence = signed.sequence
+        message.signed_hash = signed.hash
+        message.sign_time.FromDatetime(signed.time)
+        message.signature = signed.signature
+        message.generation = signed.generation
+    return message

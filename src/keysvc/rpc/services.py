@@ -1,0 +1,54 @@
+"""The services of the contract, and how their servicers are put on a gRPC server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import grpc
+
+from keysvc.rpc.audit import AuditServicer
+from keysvc.rpc.credentials import CredentialServicer
+from keysvc.rpc.merchants import MerchantServicer
+from keysvc.rpc.principals import PrincipalServicer
+from keysvc.rpc.tokens import TokenServicer
+from keysvc.v1 import (
+    audit_service_pb2,
+    audit_service_pb2_grpc,
+    credential_service_pb2,
+    credential_service_pb2_grpc,
+    merchant_service_pb2,
+    merchant_service_pb2_grpc,
+    principal_service_pb2,
+    principal_service_pb2_grpc,
+    token_service_pb2,
+    token_service_pb2_grpc,
+)
+
+SERVICES: tuple[str, ...] = tuple(
+    service.full_name
+    for module in (
+        credential_service_pb2, token_service_pb2, merchant_service_pb2, principal_service_pb2, audit_service_pb2
+    )
+    for service in module.DESCRIPTOR.services_by_name.values()
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Servicers:
+    """One of each."""
+
+    credentials: CredentialServicer
+    tokens: TokenServicer
+    merchants: MerchantServicer
+    principals: PrincipalServicer
+    audit: AuditServicer
+
+    def add_to(self, server: grpc.Server) -> None:
+        for add, servicer in (
+            (credential_service_pb2_grpc.add_CredentialServiceServicer_to_server, self.credentials),
+            (token_service_pb2_grpc.add_TokenServiceServicer_to_server, self.tokens),
+            (merchant_service_pb2_grpc.add_MerchantServiceServicer_to_server, self.merchants),
+            (principal_service_pb2_grpc.add_PrincipalServiceServicer_to_server, self.principals),
+            (audit_service_pb2_grpc.add_AuditServiceServicer_to_server, self.audit),
+        ):
+            add(servicer, server)  # type: ignore[no-untyped-call]

@@ -1,0 +1,259 @@
+"""A database of schema 0001 with rows in it is brought to 0002, and nothing that stood there changes its meaning.
+
+The rows and the bytes that their MACs cover are written here as 0001 had them, apart from the code of today.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import astuple
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from alembic import command
+from support.databases import Database, Row
+
+from keysvc.model.audit import FIRST_HASH, AuditRecord, ChainEnd, event_hash
+from keysvc.model.errors import KeysvcError, Misconfigured
+from keysvc.model.principals import PrincipalKind, PrincipalRecord, PrincipalState
+from keysvc.model.records import meaning
+from keysvc.model.slots import Slot
+from keysvc.store import schema
+from keysvc.store.audit_log import EventFilter
+from keysvc.store.epoch import EpochReader
+from store.records import a_token_set, an_event
+
+ROW_KEY = b"in the place of the token's row key"
+START = datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)
+WIRE = "/keysvc.v1.CredentialService"
+
+OLD: dict[str, list[tuple[str, Row]]] = {
+    "merchant": [
+        ("MerchantRecord", {
+            "merchant_id": "m", "display_name": "Zoë's \"Café\" 🔑", "psp": "PSP_42", "acquirer": None,
+            "state": "ACTIVE", "create_time": START, "update_time": START + timedelta(microseconds=1), "revision": 2,
+        }),
+        ("MerchantRecord", {
+            "merchant_id": "n", "display_name": "", "psp": None, "acquirer": "ACQ-7", "state": "TERMINATED",
+            "create_time": START, "update_time": START, "revision": 3,
+        }),
+    ],
+    "credential": [
+        ("SlotRecord", {
+            "merchant_id": "m", "slot": "primary-hmac-key", "state": "ACTIVE", "version": 2,
+            "hmac_algorithm": "HMAC_SHA256", "secret_format": "HEX", "fingerprint": "0123", "weak_key": True,
+            "retiring_fingerprints": "4567", "create_time": START, "renew_time": START + timedelta(days=1),
+            "revoke_time": None, "revision": 2,
+        }),
+        ("SlotRecord", {
+            "merchant_id": "n", "slot": "api-password", "state": "INACTIVE", "version": 1, "hmac_algorithm": None,
+            "secret_format": "HEX_UPPER_32", "fingerprint": "", "weak_key": False, "retiring_fingerprints": "",
+            "create_time": START, "renew_time": None, "revoke_time": START + timedelta(days=2), "revision": 2,
+        }),
+    ],
+    "credential_key": [
+        ("KeyRecord", {
+            "merchant_id": "m", "slot": "primary-hmac-key", "version": version, "kind": "HMAC_KEY",
+            "hmac_algorithm": "HMAC_SHA256", "material": bytes(range(40)), "generation": 1,
+            "fingerprint": fingerprint, "create_time": START, "expire_time": expire_time,
+        })
+        for version, fingerprint, expire_time in [(1, "4567", START + timedelta(days=8)), (2, "0123", None)]
+    ],
+    "principal": [
+        ("PrincipalRecord", {
+            "principal_id": principal_id, "kind": "ADMIN", "state": state, "password_digest": bytes(range(32)),
+            "digest_generation": 1, "create_time": START, "revision": 4,
+        })
+        for principal_id, state in [("admin", "ACTIVE"), ("former", "DISABLED")]
+    ],
+}  # fmt: skip
+"""By table: a record's type, and its fields in the order that 0001 had them, without the MAC and its generation."""
+
+EVENTS = [
+    AuditRecord(
+        time=START + timedelta(seconds=number, microseconds=number % 3), principal="admin" if number % 2 else "keysvc",
+        method=f"{WIRE}/RenewCredential" if number % 2 else "expire",
+        resource="merchants/m/credentials/primary-hmac-key", version=number,
+        outcome="OK" if number % 5 else "REFUSED", reason="" if number % 5 else "INTEGRITY",
+        request_id="" if number % 4 else f"r-{number}", peer="ipv4:127.0.0.1:1" if number % 2 else "Zoë 🔑 \"",
+    )
+    for number in range(1, 131)
+]  # fmt: skip
+"""More than lie between two signatures."""
+
+
+@pytest.fixture
+def old(new_empty: Callable[[], Database]) -> Database:
+    """A database of 0001, without rows."""
+    database = new_empty()
+    _to(database, "0001")
+    return database
+
+
+@pytest.fixture
+def filled(old: Database) -> Database:
+    for table, rows in OLD.items():
+        for record_type, values in rows:
+            sealed = {**values, "mac": _old_mac(record_type, values, 1), "mac_generation": 1}
+            old.insert(
+                table, _as_written(old, sealed | ({"slot_state": "ACTIVE"} if table == "credential_key" else {}))
+            )
+    fields = AuditRecord.__dataclass_fields__
+    for sequence, event in reversed(list(enumerate(EVENTS, start=1))):
+        row = dict(zip(fields, astuple(event), strict=True))
+        old.insert("audit_event", _as_written(old, {"sequence": sequence, **row}))
+    old.insert("token_binding", {"purpose": "row", "generation": 1, "check_value": b"check"})
+    old.insert("request", _as_written(old, {
+        "principal": "admin", "request_id": "r-1", "resource": "merchants/m", "version": 1, "time": START,
+    }))  # fmt: skip
+    return old
+
+
+def test_rows_of_before_keep_their_macs(filled: Database) -> None:
+    assert ("0001", "0002") == schema.upgrade(filled.engine())
+    store = filled.store()
+    found: list[Any] = [*store.merchants(None, 10), *store.principals(None, 10)]
+    for merchant_id in ("m", "n"):
+        holdings = store.holdings(merchant_id)
+        assert holdings is not None
+        assert holdings.tokens is None
+        found += [*holdings.slots.values(), *(key for keys in holdings.keys.values() for key in keys)]
+    assert sum(len(rows) for rows in OLD.values()) == len(found)
+    for record in found:
+        assert hmac.digest(ROW_KEY, meaning(record), "sha256") == record.mac, record
+
+
+def test_a_principal_of_before_has_no_rights_and_no_proof_but_its_password(filled: Database) -> None:
+    schema.upgrade(filled.engine())
+    _, values = OLD["principal"][0]
+    expected = PrincipalRecord(
+        principal_id="admin", kind=PrincipalKind.ADMIN, state=PrincipalState.ACTIVE, password_digest=bytes(range(32)),
+        digest_generation=1, create_time=START, revision=4, mac=_old_mac("PrincipalRecord", values, 1),
+        mac_generation=1, merchants=(), can_edit_credentials=False, remote_access=False, can_sign=False,
+        spiffe_id=None, jwt_public_keys=(), update_time=None, password_time=None, retiring_passwords=(),
+    )  # fmt: skip
+    assert expected == filled.store().principal("admin")
+
+
+def test_all_else_stays_as_it_was(filled: Database) -> None:
+    tables = ("merchant", "credential", "credential_key", "request", "token_binding", "epoch", "change")
+    before = {table: filled.rows(table) for table in tables}
+    schema.upgrade(filled.engine())
+    assert before == {table: filled.rows(table) for table in tables}
+
+
+def test_the_events_of_before_become_a_right_chain(filled: Database) -> None:
+    schema.upgrade(filled.engine())
+    store = filled.store()
+    chained = store.audit_events(0, 1000, EventFilter())
+    assert EVENTS == [link.event for link in chained]
+    assert list(range(1, len(EVENTS) + 1)) == [link.sequence for link in chained]
+    previous = FIRST_HASH
+    for link in chained:
+        assert (previous, event_hash(link.sequence, link.event, previous)) == (link.previous_hash, link.hash)
+        previous = link.hash
+    assert ChainEnd(len(EVENTS), previous) == store.audit_end()
+    assert [] == store.audit_heads()
+
+
+def test_the_chain_goes_on_from_the_events_of_before(filled: Database) -> None:
+    schema.upgrade(filled.engine())
+    store = filled.store()
+    before = store.audit_end()
+    with store.change() as change:
+        change.audit(an_event())
+    (link,) = store.audit_events(before.sequence, 10, EventFilter())
+    assert (before.sequence + 1, before.hash) == (link.sequence, link.previous_hash)
+    assert ChainEnd(link.sequence, event_hash(link.sequence, an_event(), before.hash)) == store.audit_end()
+
+
+def test_without_events_the_chain_is_at_its_beginning(old: Database) -> None:
+    schema.upgrade(old.engine())
+    assert ChainEnd(0, FIRST_HASH) == old.store().audit_end()
+    assert [{"id": 1, "sequence": 0, "hash": FIRST_HASH}] == old.rows("audit_tail")
+
+
+def test_changes_count_as_before_and_those_of_tokens_too(filled: Database) -> None:
+    schema.upgrade(filled.engine())
+    store = filled.store()
+    reader = store.epoch
+    writes: list[tuple[str, Callable[[], object], list[str]]] = [
+        ("tokens put", lambda: _put_tokens(filled), ["merchants/m"]),
+        ("tokens edited", lambda: filled.execute("UPDATE merchant_token_set SET revision = 9"), ["merchants/m"]),
+        ("tokens moved", lambda: filled.execute("UPDATE merchant_token_set SET merchant_id = 'n'"),
+         ["merchants/m", "merchants/n"]),
+        ("tokens deleted", lambda: filled.execute("DELETE FROM merchant_token_set"), ["merchants/n"]),
+        ("a merchant", lambda: filled.execute("UPDATE merchant SET revision = 9 WHERE merchant_id = 'n'"),
+         ["merchants/n"]),
+        ("a key", lambda: filled.execute("DELETE FROM credential_key WHERE version = 1"), ["merchants/m"]),
+        ("a right", lambda: filled.execute("UPDATE principal SET can_sign = true WHERE principal_id = 'admin'"),
+         ["principals/admin"]),
+    ]  # fmt: skip
+    for label, work, subjects in writes:
+        before = _epoch(reader)
+        work()
+        assert (label, subjects) == (label, sorted(reader.changes(before, _epoch(reader)) or []))
+
+
+@pytest.mark.parametrize("in_the_way", ["merchant_token_set", "audit_head"])
+def test_an_upgrade_that_fails_midway_leaves_0001_as_it_was(filled: Database, in_the_way: str) -> None:
+    filled.execute(f"CREATE TABLE {in_the_way} (id INTEGER)")
+    before = {table: filled.rows(table) for table in (*OLD, "audit_event", "alembic_version")}
+    with pytest.raises(KeysvcError):
+        schema.upgrade(filled.engine())
+    assert before == {table: filled.rows(table) for table in before}
+    with pytest.raises(Misconfigured, match="at schema 0001 and this version needs 0002"):
+        schema.require_newest(filled.engine())
+    filled.execute(f"DROP TABLE {in_the_way}")
+    assert ("0001", "0002") == schema.upgrade(filled.engine())
+
+
+def test_a_slot_of_before_is_found_with_its_keys_in_their_order(filled: Database) -> None:
+    schema.upgrade(filled.engine())
+    holdings = filled.store().holdings("m")
+    assert holdings is not None
+    assert [2, 1] == [key.version for key in holdings.keys[Slot.PRIMARY_HMAC_KEY]]
+
+
+def _to(database: Database, revision: str) -> None:
+    config = schema._config()
+    with database.engine().begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+
+def _old_mac(record_type: str, values: Row, generation: int) -> bytes:
+    """The rule of 0001: a JSON list of the type and all fields but the MAC, in their order."""
+    listed: Sequence[Any] = [record_type, *(_old_plain(value) for value in values.values()), generation]
+    return hmac.new(ROW_KEY, json.dumps(listed, separators=(",", ":")).encode(), hashlib.sha256).digest()
+
+
+def _old_plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%S.%f+00:00")
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def _as_written(database: Database, row: Row) -> Row:
+    """SQLite has no times: keysvc writes them as text, in UTC, to the microsecond."""
+    if not database.is_sqlite:
+        return row
+    return {
+        name: value.strftime("%Y-%m-%d %H:%M:%S.%f") if isinstance(value, datetime) else value
+        for name, value in row.items()
+    }
+
+
+def _put_tokens(database: Database) -> None:
+    with database.store().change() as change:
+        change.put_tokens(a_token_set())
+
+
+def _epoch(reader: EpochReader) -> int:
+    seen = [reader._value]
+    reader.read(seen.append)
+    return seen[-1]
