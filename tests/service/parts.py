@@ -17,12 +17,13 @@ from keysvc.model.principals import PrincipalRecord
 from keysvc.model.records import MerchantState
 from keysvc.model.secrets import SecretText
 from keysvc.model.slots import Kind, Slot
-from keysvc.service.access import Access
+from keysvc.service.access import Access, Proof
 from keysvc.service.audit import AuditSigner
 from keysvc.service.bootstrap import Admins
 from keysvc.service.cache import Cache
 from keysvc.service.calls import Caller
 from keysvc.service.digests import Digester
+from keysvc.service.failures import FailureLimit
 from keysvc.service.integrity import Sealer
 from keysvc.service.lifecycle import Lifecycle, Request
 from keysvc.service.maintenance import IntegrityReporter, Maintenance
@@ -40,6 +41,8 @@ API_KEY = Slot.PRIMARY_REST_API_KEY
 SECOND_API_KEY = Slot.SECONDARY_REST_API_KEY
 AES = Slot.ENCRYPTION_PASSWORD
 NONE = timedelta()
+FAILURES = 1000
+"""A minute, which no test here makes."""
 
 both_databases = pytest.mark.parametrize("database", ["sqlite", "postgresql"], indirect=True)
 """For what the database has a part in."""
@@ -72,11 +75,13 @@ class Service:
         self.cache = Cache(self.store, token, self.sealer)
         self.usage = Usage(self.store)
         self.lifecycle = Lifecycle(self.store, Maker(token, self.digester), self.sealer, self.usage, clock)
-        self.verification = Verification(self.cache, token, self.digester, self.usage, clock)
+        self.verification = Verification(
+            self.cache, token, self.digester, self.usage, FailureLimit("verifications", FAILURES), clock
+        )
         self.viewing = Viewing(self.store, self.usage, clock)
         self.merchants = Merchants(self.store, self.sealer, clock)
         self.maintenance = Maintenance(self.store, self.usage, self.reporter, clock)
-        self.access = Access(self.cache, self.digester)
+        self.access = Access(self.store, self.cache, self.digester, FailureLimit("authentications", FAILURES), clock)
         self.admins = Admins(self.store, token, self.sealer, self.digester, clock)
         self._replicas: list[Service] = []
 
@@ -117,8 +122,8 @@ class Service:
         """A call that verifies a MAC by `secret`, or, for a slot of bearer secrets, the secret itself."""
         self.cache.refresh()
         if slot in (API_KEY, SECOND_API_KEY, Slot.API_PASSWORD):
-            return self.verification.verify_api_key(merchant_id, slot, secret)
-        return self.verification.verify_hmac(merchant_id, slot, MESSAGE, mac_by(secret))
+            return self.verification.verify_api_key(CALLER, (merchant_id, slot), secret)
+        return self.verification.verify_hmac(CALLER, (merchant_id, slot), MESSAGE, mac_by(secret))
 
     def verdict(self, secret: str, slot: Slot | None = None, merchant_id: str = "m") -> str:
         """What `verify` answers: a result or a refusal, by its name."""
@@ -135,7 +140,7 @@ class Service:
     def log_in(self, header: str) -> PrincipalRecord:
         """A call with this `authorization` header."""
         self.cache.refresh()
-        return self.access.authenticate(header)
+        return self.access.authenticate(Proof(header, tuple, lambda: "ipv4:127.0.0.1:1")).record
 
     def row(self, table: str, where: str) -> Row:
         """The one row there is."""

@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 
 from keysvc.model.errors import PermissionDenied, Unauthenticated
-from keysvc.model.permissions import CALLERS, PUBLIC
+from keysvc.model.permissions import PERMISSIONS, PUBLIC
 from keysvc.model.principals import PrincipalKind, PrincipalState
 from keysvc.model.secrets import SecretText
-from keysvc.service.access import authorise
+from keysvc.service.authority import Authority
+from keysvc.service.known import Known
 from service.parts import Service, basic, both_databases
 
 PASSWORD = "pässword: with a colon"
@@ -120,21 +121,24 @@ def test_a_password_is_bound_to_its_principal(service: Service) -> None:
 
 def test_what_the_table_does_not_name_is_allowed_to_nobody(service: Service) -> None:
     admin = service.log_in(basic("admin", PASSWORD))
+    authority = Authority(service.store, service.sealer)
     for method in ("/keysvc.v1.CredentialService/Unheard", "", *PUBLIC):
         for kind in PrincipalKind:
             with pytest.raises(PermissionDenied):
-                authorise(replace(admin, kind=kind), method)
+                authority.grant(Known.of(replace(admin, kind=kind)), method)
 
 
 def test_the_table_is_kept(service: Service) -> None:
     admin = service.log_in(basic("admin", PASSWORD))
-    for method, kinds in CALLERS.items():
+    authority = Authority(service.store, service.sealer)
+    for method, row in PERMISSIONS.items():
         for kind in PrincipalKind:
-            if kind in kinds:
-                authorise(replace(admin, kind=kind), method)
+            known = Known.of(replace(admin, kind=kind))
+            if kind in row.grants:
+                assert row.grants[kind] is authority.grant(known, method)
             else:
                 with pytest.raises(PermissionDenied):
-                    authorise(replace(admin, kind=kind), method)
+                    authority.grant(known, method)
 
 
 def _refusal(service: Service, header: str) -> tuple[str, str, dict[str, str]]:

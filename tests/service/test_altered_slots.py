@@ -180,7 +180,7 @@ def _verify_in_pair(service: Service, slot: Slot, secret: str) -> Verdict:
     if slot is HMAC:
         return service.verify(secret)
     service.cache.refresh()
-    return service.verification.verify_api_key("m", None, secret)
+    return service.verification.verify_api_key(CALLER, ("m", None), secret)
 
 
 def _written(database: Database) -> list[object]:

@@ -12,6 +12,7 @@ from keysvc.hsm.token import Token
 from keysvc.model.errors import StoreUnavailable
 from keysvc.model.records import Holdings, MerchantState
 from keysvc.model.secrets import SecretText
+from keysvc.service.known import Known
 from keysvc.service.views import MerchantView
 from keysvc.store.store import Store
 from service.parts import AES, API_KEY, HMAC, Clock, Service, basic, both_databases, outcome
@@ -167,14 +168,14 @@ def test_a_password_that_was_replaced_elsewhere_stops_at_once(service: Service, 
 
 def test_a_header_that_was_checked_before_the_epoch_moved_is_not_remembered(service: Service, other: Service) -> None:
     service.admins.put("admin", SecretText("first"))
-    principal = service.log_in(basic("admin", "first"))
+    known = Known.of(service.log_in(basic("admin", "first")))
     as_of = service.cache.epoch
     other.admins.put("admin", SecretText("second"))
     service.cache.refresh()
-    service.cache.remember_header(b"key", principal, as_of)
+    service.cache.remember_header(b"key", known, as_of)
     assert service.cache.header(b"key") is None
-    service.cache.remember_header(b"key", principal, service.cache.epoch)
-    assert principal is service.cache.header(b"key")
+    service.cache.remember_header(b"key", known, service.cache.epoch)
+    assert known is service.cache.header(b"key")
 
 
 @pytest.mark.parametrize("end", [Service.renew, Service.revoke, lambda other: other.move(MerchantState.TERMINATED)])

@@ -8,13 +8,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import astuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from alembic import command
+from sqlalchemy import text
 from support.databases import Database, Row
 
 from keysvc.model.audit import FIRST_HASH, AuditRecord, ChainEnd, event_hash
@@ -96,21 +97,23 @@ def old(new_empty: Callable[[], Database]) -> Database:
 
 @pytest.fixture
 def filled(old: Database) -> Database:
-    for table, rows in OLD.items():
-        for record_type, values in rows:
-            sealed = {**values, "mac": _old_mac(record_type, values, 1), "mac_generation": 1}
-            old.insert(
-                table, _as_written(old, sealed | ({"slot_state": "ACTIVE"} if table == "credential_key" else {}))
-            )
-    fields = AuditRecord.__dataclass_fields__
-    for sequence, event in reversed(list(enumerate(EVENTS, start=1))):
-        row = dict(zip(fields, astuple(event), strict=True))
-        old.insert("audit_event", _as_written(old, {"sequence": sequence, **row}))
-    old.insert("token_binding", {"purpose": "row", "generation": 1, "check_value": b"check"})
-    old.insert("request", _as_written(old, {
-        "principal": "admin", "request_id": "r-1", "resource": "merchants/m", "version": 1, "time": START,
-    }))  # fmt: skip
+    with old.second_writer() as writer:
+        for table, row in _rows_of_before():
+            values = ", ".join(f":{name}" for name in row)
+            statement = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})"
+            writer.execute(text(statement), _as_written(old, row))
     return old
+
+
+def _rows_of_before() -> Iterator[tuple[str, Row]]:
+    for table, records in OLD.items():
+        for record_type, values in records:
+            state = {"slot_state": "ACTIVE"} if table == "credential_key" else {}
+            yield table, {**values, **state, "mac": _old_mac(record_type, values, 1), "mac_generation": 1}
+    for sequence, event in reversed(list(enumerate(EVENTS, start=1))):
+        yield "audit_event", {"sequence": sequence, **asdict(event)}
+    yield "token_binding", {"purpose": "row", "generation": 1, "check_value": b"check"}
+    yield "request", {"principal": "admin", "request_id": "r-1", "resource": "merchants/m", "version": 1, "time": START}
 
 
 def test_rows_of_before_keep_their_macs(filled: Database) -> None:

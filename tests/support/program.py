@@ -17,6 +17,7 @@ from support.server import PROGRAM, START_SECONDS
 MODULE_PATH = Path("/usr/lib/softhsm/libsofthsm2.so")
 REFUSAL_SECONDS = 20.0
 _SERVING = re.compile(r"serving on ([^\s,]+)")
+_SERVING_CERTIFIED = re.compile(r"clients with certificates on ([^\s;]+)")
 
 Settings = Mapping[str, str]
 
@@ -57,6 +58,13 @@ class Running:
     address: str
     output: Path
 
+    @property
+    def mtls_address(self) -> str:
+        """Where clients show certificates."""
+        found = _SERVING_CERTIFIED.search(self.output.read_text())
+        assert found is not None, self.output.read_text()
+        return found[1]
+
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
@@ -69,7 +77,7 @@ def serving(command: str, settings: Settings, directory: Path) -> Iterator[Runni
     output = directory / f"{command}.{time.monotonic_ns()}.output"
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [str(PROGRAM), command], env=environment_of(settings), cwd=directory, stdout=file, stderr=file
+            [str(PROGRAM), *command.split()], env=environment_of(settings), cwd=directory, stdout=file, stderr=file
         )
     try:
         yield Running(process, _address(process, output), output)

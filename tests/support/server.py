@@ -100,8 +100,9 @@ class DevServer:
 class Client:
     """Stubs on one channel, called with credentials. Closed by `close`, or as a context manager."""
 
-    def __init__(self, address: str, credentials: str | None) -> None:
-        self.channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", -1)])
+    def __init__(self, address: str, credentials: str | None, tls: grpc.ChannelCredentials | None = None) -> None:
+        options = [("grpc.max_receive_message_length", -1)]
+        self.channel = grpc.secure_channel(address, tls, options) if tls else grpc.insecure_channel(address, options)
         self.metadata: tuple[tuple[str, str], ...] = ()
         if credentials is not None:
             encoded = base64.b64encode(credentials.encode()).decode()

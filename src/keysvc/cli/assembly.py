@@ -93,9 +93,8 @@ def guards(core: Core, cache: Cache, limits: Limits, observer: Observer) -> Guar
     )
 
 
-def server(config: ServerConfig, core: Core, usage: Usage, limits: Limits, observer: Observer) -> Server:
+def server(config: ServerConfig, core: Core, cache: Cache, usage: Usage, limits: Limits, observer: Observer) -> Server:
     """Raises Misconfigured where an address cannot be had."""
-    cache = Cache(core.store, core.token, core.sealer)
 
     def store_trouble() -> str | None:
         try:

@@ -11,12 +11,12 @@ from typing import Annotated
 # gRPC's core writes notes of its own to stderr unless told not to before it is loaded.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
-import structlog
 import typer
 
-from keysvc.cli import audit, development, wiring
+from keysvc.cli import audit, development, hardening, logs, wiring
+from keysvc.cli.certificates import DevCertificates, key_of
 from keysvc.cli.first_admin import ADMIN, ensure_admin, replace_password
-from keysvc.cli.settings import read_settings
+from keysvc.cli.settings import check_encryption, read_settings
 from keysvc.hsm.module import Module
 from keysvc.model.errors import KeysvcError
 
@@ -28,8 +28,8 @@ app.add_typer(audit.app, name="audit")
 
 def run() -> None:
     """The program's entry."""
-    os.umask(0o077)
     try:
+        hardening.harden()
         app()
     except KeysvcError as error:
         sys.stderr.write(f"keysvc: {error.message}\n")
@@ -45,10 +45,21 @@ def keysvc() -> None:
 
 
 @app.command()
-def dev() -> None:
+def dev(
+    *,
+    tls: Annotated[
+        bool, typer.Option("--tls", help="Encrypt calls, with a CA and certificates of its own, made if missing.")
+    ] = False,
+) -> None:
     """Serve on loopback with a token and a database of its own, made if they are missing."""
-    _log_to_stderr(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()))
-    settings, module = development.provision(read_settings())
+    look = logs.for_people()
+    logs.to_stderr(look)
+    if tls:
+        settings, certificates = development.encrypted(read_settings(), wiring.now())
+    else:
+        settings, certificates = development.plain(read_settings()), None
+    check_encryption(settings)
+    settings, module = development.provision(settings)
     config = wiring.token_config(settings)
     wiring.upgrade_database(settings)
     wiring.make_token_keys(module, config)
@@ -57,21 +68,32 @@ def dev() -> None:
         admins = wiring.initialised(core)
         if not ensure_admin(admins, admin_file) and not admin_file.exists():
             replace_password(admins, admin_file)
+        if tls:
+            development.identify_admin(core)
 
-    def ready(address: str) -> None:
-        typer.echo(f"keysvc dev: serving on {address}, state in {settings.home}; try")
-        typer.echo(f"  {_grpcurl_line(address, admin_file)}")
+    def ready(address: str, mtls_address: str | None) -> None:
+        also = f", clients with certificates on {mtls_address}" if mtls_address else ""
+        typer.echo(f"keysvc dev: serving on {address}, state in {settings.home}{also}; try")
+        for line in _grpcurl_lines(address, mtls_address, admin_file, certificates):
+            typer.echo(f"  {line}")
 
-    wiring.serve(settings, module, config, ready)
+    wiring.serve(settings, module, config, look.call, ready)
 
 
 @app.command()
 def serve() -> None:
     """Serve with the token and database that the settings name. Makes no keys: `keysvc init` does."""
-    _log_to_stderr(structlog.processors.JSONRenderer())
+    look = logs.for_machines()
+    logs.to_stderr(look)
     settings = read_settings()
+    check_encryption(settings)
     config = wiring.token_config(settings)
-    wiring.serve(settings, Module(config.module_path), config, lambda address: typer.echo(f"serving on {address}"))
+
+    def ready(address: str, mtls_address: str | None) -> None:
+        also = f", clients with certificates on {mtls_address}" if mtls_address else ""
+        typer.echo(f"serving on {address}{also}")
+
+    wiring.serve(settings, Module(config.module_path), config, look.call, ready)
 
 
 @app.command()
@@ -100,25 +122,23 @@ def upgrade() -> None:
     typer.echo(f"the database is at schema {after}" + ("" if before == after else f", it was at {before or 'none'}"))
 
 
-def _grpcurl_line(address: str, admin_file: Path) -> str:
-    """A line that works in a POSIX shell, in this directory."""
+def _grpcurl_lines(
+    address: str, mtls_address: str | None, admin_file: Path, certificates: DevCertificates | None
+) -> list[str]:
+    """Lines that work in a POSIX shell, in this directory: one with the password, one with the certificate."""
+    password = f'-H "authorization: Basic $(base64 -w0 < {shlex.quote(str(admin_file))})"'
+    if certificates is None or mtls_address is None:
+        return [_grpcurl_line(f"-plaintext {password}", address)]
+    ca = f"-cacert {shlex.quote(str(certificates.ca))}"
+    admin = f"-cert {shlex.quote(str(certificates.admin))} -key {shlex.quote(str(key_of(certificates.admin)))}"
+    return [_grpcurl_line(f"{ca} {password}", address), _grpcurl_line(f"{ca} {admin}", mtls_address)]
+
+
+def _grpcurl_line(options: str, address: str) -> str:
     beside = Path(sys.executable).with_name("grpcurl")
     program = os.path.relpath(beside) if beside.exists() else "grpcurl"
-    header = f'-H "authorization: Basic $(base64 -w0 < {shlex.quote(str(admin_file))})"'
     if address.startswith("unix:"):
-        header = f"-unix {header}"
-    target = address.removeprefix("unix:")
-    return f"{shlex.quote(program)} -plaintext {header} {target} keysvc.v1.MerchantService/ListMerchants"
-
-
-def _log_to_stderr(renderer: structlog.typing.Processor) -> None:
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            renderer,
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
+        # A path is no name that a certificate could hold.
+        options = f"-unix -servername localhost {options}" if "-cacert" in options else f"-unix {options}"
+    target = shlex.quote(address.removeprefix("unix:"))
+    return f"{shlex.quote(program)} {options} {target} keysvc.v1.MerchantService/ListMerchants"

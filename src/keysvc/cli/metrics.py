@@ -8,17 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from keysvc.hsm.token import Token
+from keysvc.cli.assembly import Core, Limits
+from keysvc.cli.call_log import CallLog
 from keysvc.model.errors import KeysvcError, Misconfigured
 from keysvc.service.cache import Cache, Lookups
-from keysvc.store.store import Store
 
 
 def new_registry() -> CollectorRegistry:
@@ -35,23 +34,31 @@ def new_registry() -> CollectorRegistry:
 class Parts(Collector):
     """The parts whose numbers are told. Asking the database is the only thing that may take time."""
 
-    token: Token
+    core: Core
     cache: Cache
-    store: Store
+    limits: Limits
+    call_log: CallLog
     calls_waiting: Callable[[], int]
-    lines_lost: Callable[[], int]
-    now: Callable[[], datetime]
 
     def collect(self) -> Iterable[Metric]:
         """A database out of reach takes only the audit's numbers away."""
         yield _gauge("keysvc_calls_waiting", "Calls that wait for a thread.", self.calls_waiting())
-        yield _counter("keysvc_call_lines_lost", "Lines of calls that stderr did not take.", self.lines_lost())
+        yield _counter("keysvc_call_lines_lost", "Lines of calls that stderr did not take.", self.call_log.lost)
+        yield self._refusals()
         yield from self._token()
         yield from self._memory()
         yield from self._audit()
 
+    def _refusals(self) -> Metric:
+        refused = CounterMetricFamily(
+            "keysvc_failures_refused", "Attempts refused because too many before them failed.", labels=["kind"]
+        )
+        refused.add_metric(["authentications"], self.limits.authentications.refused)
+        refused.add_metric(["verifications"], self.limits.verifications.refused)
+        return refused
+
     def _token(self) -> Iterator[Metric]:
-        figures = self.token.figures()
+        figures = self.core.token.figures()
         yield _counter("keysvc_token_operations", "Operations begun in the token.", figures.operations)
         yield _counter("keysvc_token_errors", "Operations that the token failed.", figures.errors)
         yield _gauge("keysvc_token_sessions", "Worker sessions open.", figures.sessions)
@@ -59,7 +66,7 @@ class Parts(Collector):
         yield _gauge("keysvc_token_handles", "Unwrapped keys kept in the token.", figures.handles)
 
     def _memory(self) -> Iterator[Metric]:
-        figures = self.token.figures()
+        figures = self.core.token.figures()
         lookups = CounterMetricFamily(
             "keysvc_cache_lookups", "Looks into a cache, by what they found.", labels=["cache", "result"]
         )
@@ -72,18 +79,18 @@ class Parts(Collector):
             lookups.add_metric([name, "hit"], counted.hits)
             lookups.add_metric([name, "miss"], counted.misses)
         yield lookups
-        yield _counter("keysvc_epoch_reads", "Reads of the database's epoch begun.", self.store.epoch.reads)
+        yield _counter("keysvc_epoch_reads", "Reads of the database's epoch begun.", self.core.store.epoch.reads)
         yield _gauge("keysvc_epoch", "The epoch that this process has seen.", self.cache.epoch)
 
     def _audit(self) -> Iterator[Metric]:
         try:
-            end, head = self.store.audit_end(), self.store.last_audit_head()
+            end, head = self.core.store.audit_end(), self.core.store.last_audit_head()
         except KeysvcError:
             return
         signed = head.sequence if head else 0
         yield _gauge("keysvc_audit_unsigned_events", "Events after the last signature.", max(0, end.sequence - signed))
         if head is not None:
-            age = (self.now() - head.time).total_seconds()
+            age = (self.core.now() - head.time).total_seconds()
             yield _gauge("keysvc_audit_signature_age_seconds", "Time since the last signature.", age)
 
 

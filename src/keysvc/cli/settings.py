@@ -43,6 +43,9 @@ class Settings(BaseSettings):
         int, Field(description="Wrong signatures a minute, by caller and merchant, before more are refused", ge=1)
     ] = 6000
     handle_cache: Annotated[int, Field(description="Unwrapped keys kept in the token, about 11 KiB each", ge=1)] = 4096
+    log_calls: Annotated[bool, Field(description="A line in the log for each call")] = True
+    metrics_listen: Annotated[str | None, Field(description="HOST:PORT of the metrics, for Prometheus")] = None
+    traces: Annotated[bool, Field(description="A span for each call, sent by OTLP over HTTP")] = False
 
 
 _MAX_PORT = 65535

@@ -6,12 +6,14 @@ import gc
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from prometheus_client import CollectorRegistry
+import structlog
 
-from keysvc.cli import assembly
+from keysvc.cli import assembly, logs, metrics, tracing
 from keysvc.cli.assembly import Core, Limits
+from keysvc.cli.call_log import CallLog, no_log
 from keysvc.cli.settings import Settings, read_pin, read_tls_key, require_path
 from keysvc.hsm import keyring
 from keysvc.hsm.connection import TokenConfig, log_in
@@ -19,12 +21,13 @@ from keysvc.hsm.module import Module
 from keysvc.hsm.token import Token
 from keysvc.model.errors import Misconfigured
 from keysvc.model.permissions import PERMISSIONS
-from keysvc.rpc.observation import Observer
+from keysvc.rpc.observation import CallLine, Observer
 from keysvc.rpc.server import ServerConfig
 from keysvc.rpc.tls import Certificates
 from keysvc.rpc.tls_files import TlsFiles
 from keysvc.service.audit import AuditSigner, note_start
 from keysvc.service.bootstrap import Admins, bind, require_bound
+from keysvc.service.cache import Cache
 from keysvc.service.digests import Digester
 from keysvc.service.integrity import Sealer
 from keysvc.service.maintenance import IntegrityReporter, Maintenance
@@ -33,6 +36,8 @@ from keysvc.store import schema
 from keysvc.store.engine import open_engine
 from keysvc.store.store import Store
 
+log = structlog.get_logger(__name__)
+
 _ENDINGS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -40,6 +45,8 @@ GC_THRESHOLD = 20_000
 """Objects made between two runs of the youngest generation's collector: calls leave few cycles, and many objects."""
 
 
+CallLook = Callable[[CallLine], str]
+"""A call, as it stands in the log."""
 Ready = Callable[[str, str | None], None]
 """Told, once calls are taken, the address, and the one for clients with certificates if there is one."""
 
@@ -103,7 +110,7 @@ def initialised(core: Core) -> Admins:
     return Admins(core.store, core.token, core.sealer, core.digester, now)
 
 
-def serve(settings: Settings, module: Module, config: TokenConfig, ready: Ready) -> None:
+def serve(settings: Settings, module: Module, config: TokenConfig, call_line: CallLook, ready: Ready) -> None:
     """Serves until SIGTERM or SIGINT, then drains. Raises Misconfigured."""
     # Blocked in every thread, and waited for below: a handler of Python's could be kept from running by the wait.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
@@ -112,8 +119,19 @@ def serve(settings: Settings, module: Module, config: TokenConfig, ready: Ready)
         require_bound(core.store, core.token)
         usage = Usage(core.store)
         maintenance = Maintenance(core.store, usage, core.reporter, now)
-        observer = Observer(PERMISSIONS, CollectorRegistry(), lambda _line: None)
-        server = assembly.server(_server_config(settings), core, usage, Limits.of(settings), observer)
+        call_log = CallLog(call_line, logs.write_lines)
+        call_log.start()
+        stack.callback(call_log.stop)
+        registry, limits = metrics.new_registry(), Limits.of(settings)
+        observer = Observer(PERMISSIONS, registry, call_log.put if settings.log_calls else no_log)
+        cache = Cache(core.store, core.token, core.sealer)
+        interceptors = (stack.enter_context(tracing.exporting()),) if settings.traces else ()
+        server_config = replace(_server_config(settings), interceptors=interceptors)
+        server = assembly.server(server_config, core, cache, usage, limits, observer)
+        registry.register(metrics.Parts(core, cache, limits, call_log, server.calls_waiting))
+        if settings.metrics_listen is not None:
+            metrics_address = stack.enter_context(metrics.served(settings.metrics_listen, registry))
+            log.info("metrics.serving", address=metrics_address)
         note_start(core.store, now)
         maintenance.start()
         stack.callback(maintenance.stop)

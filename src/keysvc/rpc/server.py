@@ -57,6 +57,8 @@ class ServerConfig:
     """Seconds after which a connection ends, so that no certificate is relied on for ever."""
     mtls_listen: str | None = None
     certificates: Certificates | None = None
+    interceptors: tuple[grpc.ServerInterceptor, ...] = ()
+    """What a call passes before the gate."""
 
 
 class _Threads(ThreadPoolExecutor):
@@ -79,7 +81,8 @@ class Server:
         threads = _Threads(config.threads, thread_name_prefix="keysvc-call")
         self._gate = gate = Gate(guards, threads.waiting, config.max_waiting)
         options = [*_OPTIONS, ("grpc.max_connection_age_ms", config.connection_age * _SECOND)]
-        self._server = grpc.server(threads, interceptors=[gate], options=options)
+        self.calls_waiting = threads.waiting
+        self._server = grpc.server(threads, interceptors=[*config.interceptors, gate], options=options)
         servicers.add_to(self._server)
         servicer = health.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)

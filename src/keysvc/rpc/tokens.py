@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from keysvc.model.errors import InvalidField
 from keysvc.model.names import parse_merchant, parse_merchant_or_token, parse_token
-from keysvc.rpc.convert import sized
+from keysvc.rpc.convert import set_time, sized
 from keysvc.service.calls import Caller
 from keysvc.service.merchant_tokens import MerchantTokens, NewToken, TokenView
 from keysvc.v1 import token_service_pb2 as pb
@@ -50,9 +50,8 @@ def _token(view: TokenView) -> Token:
     message = Token(name=str(view.name))
     if view.record is not None:
         message.fingerprint = view.record.fingerprint
-        message.create_time.FromDatetime(view.record.create_time)
-        if view.record.expire_time is not None:
-            message.expire_time.FromDatetime(view.record.expire_time)
+        set_time(message.create_time, view.record.create_time)
+        set_time(message.expire_time, view.record.expire_time)
     return message
 
 

@@ -11,7 +11,7 @@ import binascii
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from keysvc.model.errors import Unauthenticated
 from keysvc.model.names import is_id
@@ -29,9 +29,8 @@ _MAX_HEADER = 8192
 _NO_DIGEST = bytes(32)
 
 
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """What a call brings to prove who makes it."""
+class Proof(NamedTuple):
+    """What a call brings to prove who makes it. A tuple, since every call makes one."""
 
     header: str
     """The `authorization` header, or nothing."""

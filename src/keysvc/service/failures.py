@@ -27,6 +27,8 @@ class FailureLimit:
         self._item = RateLimitItemPerMinute(per_minute)
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
         self._blocked: dict[Hashable, float] = {}
+        self.refused = 0
+        """Attempts refused since the start, for the metrics; of a great many, one may be lost."""
 
     def check(self, key: tuple[str, str]) -> None:
         """Raises TooManyFailures while the key is refused."""
@@ -34,6 +36,7 @@ class FailureLimit:
         if until is None:
             return
         if time.time() < until:
+            self.refused += 1
             raise TooManyFailures(f"Too many failed {self._name}: wait a minute, and find out why they fail")
         self._blocked.pop(key, None)
 

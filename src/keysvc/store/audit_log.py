@@ -22,6 +22,7 @@ HEAD = table_of(audit_tables.AuditHead)
 HeadSigner = Callable[[int, str], tuple[int, bytes]]
 """From a sequence and its event's hash to (generation, signature). Raises HsmUnavailable."""
 
+_ADD = insert(EVENT).execution_options(preserve_rowcount=True)
 _TAIL = select(TAIL.c.sequence, TAIL.c.hash)
 _LAST_HEAD = select(HEAD).order_by(HEAD.c.sequence.desc()).limit(1)
 _FIELDS = tuple(f.name for f in fields(AuditRecord))
@@ -46,8 +47,11 @@ def append(connection: Connection, event: AuditRecord, sign: HeadSigner) -> None
         before = tail(connection)
         chained = ChainedEvent.after(before, event)
         row = {"sequence": chained.sequence, "previous_hash": chained.previous_hash, "hash": chained.hash}
-        _wrote_one(connection.execute(insert(EVENT), row | asdict(event)).rowcount)
-        _wrote_one(connection.execute(update(TAIL).values(sequence=chained.sequence, hash=chained.hash)).rowcount)
+        written = connection.execute(_ADD, row | asdict(event)).rowcount
+        moved = connection.execute(update(TAIL).values(sequence=chained.sequence, hash=chained.hash)).rowcount
+        if (written, moved) != (1, 1):
+            # A trigger may drop a row without an error.
+            raise _unwritable()
         if chained.sequence % SIGN_EVERY == 0:
             sign_end(connection, ChainEnd(chained.sequence, chained.hash), event.time, sign)
     except SQLAlchemyError as error:
@@ -55,12 +59,6 @@ def append(connection: Connection, event: AuditRecord, sign: HeadSigner) -> None
     except HsmUnavailable:
         # A change that needs no token is not held up: the next signature covers this event too.
         return
-
-
-def _wrote_one(rows: int) -> None:
-    # A trigger may drop a row without an error.
-    if rows != 1:
-        raise _unwritable()
 
 
 def _unwritable() -> StoreUnavailable:

@@ -29,10 +29,13 @@ if _version_not_supported:
 class CredentialServiceStub:
     """Merchants' credentials: their life cycle, and the use of the keys inside the token.
 
-    Every rpc needs an `authorization` header. Errors carry google.rpc.ErrorInfo (domain "keysvc");
-    besides those named at each rpc, any call can end with UNAUTHENTICATED, PERMISSION_DENIED,
-    INVALID_FIELD, NOT_FOUND (the merchant), HSM_UNAVAILABLE, STORE_UNAVAILABLE, OVERLOADED or
-    INTEGRITY (a stored row was altered; it is never used).
+    Callers prove themselves by an `authorization` header (Basic, or Bearer with a JWT) or a client
+    certificate. "Owners" are PSP and ACQUIRER principals on the merchants that name them, and MERCHANT
+    principals on those that they list. Errors carry google.rpc.ErrorInfo (domain "keysvc"); besides those
+    named at each rpc, any call can end with UNAUTHENTICATED, PERMISSION_DENIED, NOT_OWNER (another's
+    merchant, or none), INVALID_FIELD, NOT_FOUND (the merchant, said to those who may know),
+    HSM_UNAVAILABLE, STORE_UNAVAILABLE, OVERLOADED, TOO_MANY_FAILURES, DEADLINE_EXCEEDED or INTEGRITY (a
+    stored row was altered; it is never used).
     """
 
     def __init__(self, channel):
@@ -106,15 +109,19 @@ class CredentialServiceStub:
 class CredentialServiceServicer:
     """Merchants' credentials: their life cycle, and the use of the keys inside the token.
 
-    Every rpc needs an `authorization` header. Errors carry google.rpc.ErrorInfo (domain "keysvc");
-    besides those named at each rpc, any call can end with UNAUTHENTICATED, PERMISSION_DENIED,
-    INVALID_FIELD, NOT_FOUND (the merchant), HSM_UNAVAILABLE, STORE_UNAVAILABLE, OVERLOADED or
-    INTEGRITY (a stored row was altered; it is never used).
+    Callers prove themselves by an `authorization` header (Basic, or Bearer with a JWT) or a client
+    certificate. "Owners" are PSP and ACQUIRER principals on the merchants that name them, and MERCHANT
+    principals on those that they list. Errors carry google.rpc.ErrorInfo (domain "keysvc"); besides those
+    named at each rpc, any call can end with UNAUTHENTICATED, PERMISSION_DENIED, NOT_OWNER (another's
+    merchant, or none), INVALID_FIELD, NOT_FOUND (the merchant, said to those who may know),
+    HSM_UNAVAILABLE, STORE_UNAVAILABLE, OVERLOADED, TOO_MANY_FAILURES, DEADLINE_EXCEEDED or INTEGRITY (a
+    stored row was altered; it is never used).
     """
 
     def CreateCredential(self, request, context):
         """Fills a slot that holds no key with a new one, usable at once, and shows its secret once.
-        For: ADMIN. Errors: SLOT_OCCUPIED, MERCHANT_NOT_ACTIVE, REQUEST_ALREADY_DONE.
+        For: ADMIN; owners with can_edit_credentials. The API password needs remote_access besides, and is
+        never a MERCHANT's to set. Errors: SLOT_OCCUPIED, MERCHANT_NOT_ACTIVE, REQUEST_ALREADY_DONE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,7 +130,7 @@ class CredentialServiceServicer:
     def RenewCredential(self, request, context):
         """Replaces the slot's key, and shows the new secret once. The old key stops at once, or verifies
         for `previous_ttl` more. An HMAC_SHA1 key is renewed as HMAC_SHA256.
-        For: ADMIN. Errors: SLOT_EMPTY, MERCHANT_NOT_ACTIVE, ETAG_MISMATCH, TOO_MANY_RETIRING,
+        For: as CreateCredential. Errors: SLOT_EMPTY, MERCHANT_NOT_ACTIVE, ETAG_MISMATCH, TOO_MANY_RETIRING,
         REQUEST_ALREADY_DONE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -132,7 +139,8 @@ class CredentialServiceServicer:
 
     def RevokeCredential(self, request, context):
         """Ends the slot's key, and any that is retiring, for good: what the service kept of it is erased.
-        For: ADMIN. Errors: SLOT_EMPTY, ETAG_MISMATCH, STILL_IN_USE, REQUEST_ALREADY_DONE.
+        For: ADMIN; owners with can_edit_credentials. Errors: SLOT_EMPTY, ETAG_MISMATCH, STILL_IN_USE,
+        REQUEST_ALREADY_DONE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -140,7 +148,7 @@ class CredentialServiceServicer:
 
     def ImportCredential(self, request, context):
         """Fills a slot that holds no key with a secret that the merchant already uses.
-        For: ADMIN. Errors: SLOT_OCCUPIED, MERCHANT_NOT_ACTIVE, REQUEST_ALREADY_DONE.
+        For: as CreateCredential. Errors: SLOT_OCCUPIED, MERCHANT_NOT_ACTIVE, REQUEST_ALREADY_DONE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -148,7 +156,7 @@ class CredentialServiceServicer:
 
     def GetImportKey(self, request, context):
         """The token's public key under which ImportCredential takes `sealed_secret`.
-        For: ADMIN. Changes nothing.
+        For: ADMIN, PSP, ACQUIRER, MERCHANT. Changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,7 +164,7 @@ class CredentialServiceServicer:
 
     def GetCredential(self, request, context):
         """One slot's state and dates. Answers while the token is out of reach.
-        For: ADMIN. Changes nothing.
+        For: ADMIN, AUDITOR; owners. Changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,7 +172,7 @@ class CredentialServiceServicer:
 
     def ListCredentials(self, request, context):
         """All seven slots of a merchant, in the order of their ids, the empty ones too.
-        For: ADMIN. Changes nothing.
+        For: ADMIN, AUDITOR; owners. Changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -173,7 +181,8 @@ class CredentialServiceServicer:
     def GenerateHmac(self, request, context):
         """The HMAC of a message by a slot's current key; for a merchant, by its primary key, or by the
         secondary where the primary holds none.
-        For: ADMIN. Errors: SLOT_EMPTY, WRONG_KIND, MERCHANT_NOT_ACTIVE.
+        For: ADMIN; SERVICE with can_sign, for the merchants that it lists. Errors: SLOT_EMPTY, WRONG_KIND,
+        MERCHANT_NOT_ACTIVE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -182,7 +191,7 @@ class CredentialServiceServicer:
     def VerifyHmac(self, request, context):
         """Whether a MAC is right under a live key of the slot, or of the merchant's primary and secondary.
         A wrong MAC is an answer, not an error.
-        For: ADMIN. Errors: WRONG_KIND.
+        For: ADMIN; SERVICE for the merchants that it lists. Errors: WRONG_KIND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -190,7 +199,7 @@ class CredentialServiceServicer:
 
     def VerifyApiKey(self, request, context):
         """Whether an API key or password is a live one of the slot, or of the merchant's two REST API keys.
-        For: ADMIN. Errors: WRONG_KIND.
+        For: as VerifyHmac. Errors: WRONG_KIND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -199,7 +208,7 @@ class CredentialServiceServicer:
     def Encrypt(self, request, context):
         """Encrypts with the slot's current key: AES-256-GCM in the token, bound to the slot, the version
         and `additional_data`.
-        For: ADMIN. Errors: SLOT_EMPTY, WRONG_KIND, MERCHANT_NOT_ACTIVE.
+        For: as GenerateHmac. Errors: SLOT_EMPTY, WRONG_KIND, MERCHANT_NOT_ACTIVE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -207,7 +216,7 @@ class CredentialServiceServicer:
 
     def Decrypt(self, request, context):
         """Decrypts what Encrypt made, with whichever live key made it.
-        For: ADMIN. Errors: DECRYPT_FAILED, SLOT_EMPTY, WRONG_KIND, MERCHANT_NOT_ACTIVE.
+        For: as GenerateHmac. Errors: DECRYPT_FAILED, SLOT_EMPTY, WRONG_KIND, MERCHANT_NOT_ACTIVE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -287,10 +296,13 @@ def add_CredentialServiceServicer_to_server(servicer, server):
 class CredentialService:
     """Merchants' credentials: their life cycle, and the use of the keys inside the token.
 
-    Every rpc needs an `authorization` header. Errors carry google.rpc.ErrorInfo (domain "keysvc");
-    besides those named at each rpc, any call can end with UNAUTHENTICATED, PERMISSION_DENIED,
-    INVALID_FIELD, NOT_FOUND (the merchant), HSM_UNAVAILABLE, STORE_UNAVAILABLE, OVERLOADED or
-    INTEGRITY (a stored row was altered; it is never used).
+    Callers prove themselves by an `authorization` header (Basic, or Bearer with a JWT) or a client
+    certificate. "Owners" are PSP and ACQUIRER principals on the merchants that name them, and MERCHANT
+    principals on those that they list. Errors carry google.rpc.ErrorInfo (domain "keysvc"); besides those
+    named at each rpc, any call can end with UNAUTHENTICATED, PERMISSION_DENIED, NOT_OWNER (another's
+    merchant, or none), INVALID_FIELD, NOT_FOUND (the merchant, said to those who may know),
+    HSM_UNAVAILABLE, STORE_UNAVAILABLE, OVERLOADED, TOO_MANY_FAILURES, DEADLINE_EXCEEDED or INTEGRITY (a
+    stored row was altered; it is never used).
     """
 
     @staticmethod

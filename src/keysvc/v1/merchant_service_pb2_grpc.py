@@ -30,8 +30,8 @@ class MerchantServiceStub:
     """Merchants and their states. While a merchant is not ACTIVE its credentials verify nothing and
     cannot be created, renewed or imported; they can be viewed and revoked.
 
-    Every rpc needs an `authorization` header; errors as in CredentialService. Asking for the state
-    that a merchant is already in changes nothing and answers the merchant, so a retry is safe.
+    Errors and "owners" as in CredentialService. Asking for the state that a merchant is already in
+    changes nothing and answers the merchant, so a retry is safe.
     """
 
     def __init__(self, channel):
@@ -76,8 +76,8 @@ class MerchantServiceServicer:
     """Merchants and their states. While a merchant is not ACTIVE its credentials verify nothing and
     cannot be created, renewed or imported; they can be viewed and revoked.
 
-    Every rpc needs an `authorization` header; errors as in CredentialService. Asking for the state
-    that a merchant is already in changes nothing and answers the merchant, so a retry is safe.
+    Errors and "owners" as in CredentialService. Asking for the state that a merchant is already in
+    changes nothing and answers the merchant, so a retry is safe.
     """
 
     def CreateMerchant(self, request, context):
@@ -89,7 +89,7 @@ class MerchantServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetMerchant(self, request, context):
-        """For: ADMIN. Changes nothing. Errors: NOT_FOUND.
+        """For: ADMIN, AUDITOR; owners. Changes nothing. Errors: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -97,7 +97,7 @@ class MerchantServiceServicer:
 
     def ListMerchants(self, request, context):
         """All merchants, by id.
-        For: ADMIN. Changes nothing.
+        For: ADMIN, AUDITOR; owners, who see their own. Changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -172,8 +172,8 @@ class MerchantService:
     """Merchants and their states. While a merchant is not ACTIVE its credentials verify nothing and
     cannot be created, renewed or imported; they can be viewed and revoked.
 
-    Every rpc needs an `authorization` header; errors as in CredentialService. Asking for the state
-    that a merchant is already in changes nothing and answers the merchant, so a retry is safe.
+    Errors and "owners" as in CredentialService. Asking for the state that a merchant is already in
+    changes nothing and answers the merchant, so a retry is safe.
     """
 
     @staticmethod

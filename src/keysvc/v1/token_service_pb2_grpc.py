@@ -63,8 +63,8 @@ class TokenServiceServicer:
 
     def CreateToken(self, request, context):
         """Makes a token, live at once, and shows its secret once.
-        For: ADMIN; PSP, ACQUIRER and MERCHANT on their own merchants with can_edit_credentials.
-        Errors: ALREADY_EXISTS, TOO_MANY_TOKENS, MERCHANT_NOT_ACTIVE, REQUEST_ALREADY_DONE.
+        For: ADMIN; owners with can_edit_credentials. Errors: ALREADY_EXISTS, TOO_MANY_TOKENS,
+        MERCHANT_NOT_ACTIVE, REQUEST_ALREADY_DONE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,7 +72,7 @@ class TokenServiceServicer:
 
     def ListTokens(self, request, context):
         """All live tokens of a merchant, by id.
-        For: ADMIN, AUDITOR; PSP, ACQUIRER and MERCHANT on their own merchants. Changes nothing.
+        For: ADMIN, AUDITOR; owners. Changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

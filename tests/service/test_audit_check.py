@@ -1,0 +1,415 @@
+"""The check of the whole audit record: whatever somebody else does to its rows is found, and the first event named."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.databases import Database, Row
+
+from keysvc.hsm.keyring import Purpose
+from keysvc.model.audit import SIGN_EVERY, AuditRecord, ChainedEvent, ChainEnd, event_hash, head_bytes
+from keysvc.model.errors import HsmUnavailable, Integrity
+from keysvc.service import audit_check
+from keysvc.service.audit import AuditSigner
+from keysvc.service.audit_check import ChainCheck, Report
+from keysvc.service.calls import itself, record
+from keysvc.store.audit_log import EventFilter
+from service.parts import Clock, Service, both_databases
+
+EVENTS = 2 * SIGN_EVERY + 12
+UNSIGNED = EVENTS - 12 + 5
+"""An event after the last signature."""
+
+
+@pytest.fixture
+def written(service: Service, clock: Clock) -> Service:
+    """A record that is signed twice, and goes on."""
+    write(service, clock, EVENTS)
+    return service
+
+
+def write(service: Service, clock: Clock, count: int) -> None:
+    with service.store.change() as change:
+        for number in range(count):
+            clock.forward(timedelta(seconds=1))
+            record(change, itself("test"), f"merchants/m-{number}", version=number, time=clock())
+
+
+def check(service: Service, *noted: ChainEnd) -> Report:
+    made = ChainCheck(service.store, AuditSigner(service.token), noted)
+    for _ in made.run():
+        pass
+    return made.report()
+
+
+def found(service: Service, *noted: ChainEnd) -> str:
+    """What the check names."""
+    with pytest.raises(Integrity) as told:
+        check(service, *noted)
+    assert 1 == len(told.value.message.splitlines())
+    return told.value.message
+
+
+def event_at(service: Service, sequence: int) -> ChainedEvent:
+    (event,) = service.store.audit_events(sequence - 1, 1, EventFilter())
+    return event
+
+
+def place(service: Service, sequence: int) -> ChainEnd:
+    return ChainEnd(sequence, event_at(service, sequence).hash)
+
+
+def rewrite_from(service: Service, sequence: int, edit: Callable[[AuditRecord], AuditRecord]) -> None:
+    """What somebody does who knows how the chain is made: an edit, and every hash after it anew."""
+    events = service.store.audit_events(sequence - 1, EVENTS, EventFilter())
+    previous = events[0].previous_hash
+    with service.database.second_writer() as writer:
+        for event in events:
+            told = edit(event.event) if event.sequence == sequence else event.event
+            digest = event_hash(event.sequence, told, previous)
+            writer.exec_driver_sql(
+                f"UPDATE audit_event SET resource = '{told.resource}', previous_hash = '{previous}', hash = '{digest}'"
+                f" WHERE sequence = {event.sequence}"
+            )
+            previous = digest
+        writer.exec_driver_sql(f"UPDATE audit_tail SET hash = '{previous}'")
+
+
+def to_another(event: AuditRecord) -> AuditRecord:
+    return replace(event, resource="merchants/other")
+
+
+@both_databases
+def test_a_record_that_nobody_touched_is_right(written: Service) -> None:
+    report = check(written)
+    events = written.store.audit_events(0, EVENTS, EventFilter())
+    assert (written.store.audit_end(), 12) == (report.end, report.unsigned)
+    assert (events[0].event.time, events[-1].event.time) == (report.first_time, report.last_time)
+    assert written.store.last_audit_head() == report.signed
+
+
+def test_a_record_without_events_is_right(service: Service) -> None:
+    assert Report(ChainEnd(), None, None, None) == check(service)
+
+
+def test_progress_is_told_a_page_at_a_time(written: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_check, "PAGE", 100)
+    made = ChainCheck(written.store, AuditSigner(written.token), [])
+    assert (EVENTS, [100, 200, EVENTS]) == (made.total, list(made.run()))
+
+
+def test_the_check_writes_nothing(written: Service) -> None:
+    tables = ("audit_event", "audit_tail", "audit_head", "epoch", "change", "token_binding")
+    before = [written.database.rows(table) for table in tables]
+    check(written)
+    assert before == [written.database.rows(table) for table in tables]
+
+
+def test_events_that_are_added_during_the_check_do_not_disturb_it(written: Service, clock: Clock) -> None:
+    made = ChainCheck(written.store, AuditSigner(written.token), [])
+    write(written, clock, SIGN_EVERY)
+    for _ in made.run():
+        write(written, clock, 1)
+    assert EVENTS == made.report().end.sequence
+
+
+EDITS = {
+    "a field": ("UPDATE audit_event SET resource = 'merchants/other' WHERE sequence = {n}", "{n} was edited"),
+    "the outcome": ("UPDATE audit_event SET outcome = 'REFUSED' WHERE sequence = {n}", "{n} was edited"),
+    "a number": ("UPDATE audit_event SET version = version + 1 WHERE sequence = {n}", "{n} was edited"),
+    "the hash": (f"UPDATE audit_event SET hash = '{'a' * 64}' WHERE sequence = {{n}}", "{n} was edited"),
+    "the hash before": (
+        f"UPDATE audit_event SET previous_hash = '{'a' * 64}' WHERE sequence = {{n}}",
+        "{n} was edited",
+    ),
+    "removed": ("DELETE FROM audit_event WHERE sequence = {n}", "{n} is missing: the next that is there is event {m}"),
+    "several removed": (
+        "DELETE FROM audit_event WHERE sequence BETWEEN {n} AND {n} + 3",
+        "{n} is missing",
+    ),
+    "moved away": ("UPDATE audit_event SET sequence = 5000 WHERE sequence = {n}", "{n} is missing"),
+}
+
+
+@both_databases
+@pytest.mark.parametrize("sequence", [1, 2, SIGN_EVERY, UNSIGNED])
+@pytest.mark.parametrize("what", EDITS)
+def test_an_event_that_was_touched_is_named(written: Service, what: str, sequence: int) -> None:
+    statement, told = EDITS[what]
+    assert 0 < written.database.execute(statement.format(n=sequence))
+    assert f"Audit event {told.format(n=sequence, m=sequence + 1)}" in found(written)
+
+
+@both_databases
+def test_two_events_that_were_swapped_are_named(written: Service) -> None:
+    for statement in (
+        "sequence = -1 WHERE sequence = 7",
+        "sequence = 7 WHERE sequence = 30",
+        "sequence = 30 WHERE sequence = -1",
+    ):
+        written.database.execute(f"UPDATE audit_event SET {statement}")
+    assert "Audit event 7 is not in its place: what stands there was event 30" == found(written)
+
+
+@both_databases
+@pytest.mark.parametrize("removed", [1, 12, 13, EVENTS])
+def test_a_truncated_end_is_named(written: Service, removed: int) -> None:
+    written.database.execute(f"DELETE FROM audit_event WHERE sequence > {EVENTS - removed}")
+    assert f"Audit event {EVENTS - removed + 1} is missing" in found(written)
+
+
+@pytest.mark.parametrize("kept", [0, 3, 2 * SIGN_EVERY - 1])
+def test_a_truncated_end_with_its_row_moved_back_is_told_by_the_signatures(written: Service, kept: int) -> None:
+    """The first missing event is named, though nothing but a signature tells of it."""
+    truncate(written, kept)
+    assert f"Audit event {kept + 1} is missing: event 200 was signed" in found(written)
+
+
+def truncate(service: Service, kept: int) -> None:
+    """With the row that tells the end, so that nothing in the chain shows."""
+    digest = event_at(service, kept).hash if kept else "0" * 64
+    service.database.execute(f"DELETE FROM audit_event WHERE sequence > {kept}")
+    service.database.execute(f"UPDATE audit_tail SET sequence = {kept}, hash = '{digest}'")
+
+
+def test_a_truncation_that_no_signature_tells_of_needs_a_head_from_elsewhere(written: Service) -> None:
+    noted = written.store.audit_end()
+    truncate(written, UNSIGNED)
+    assert UNSIGNED == check(written).end.sequence
+    assert f"Audit event {UNSIGNED + 1} is missing: event {EVENTS} is noted by --head" in found(written, noted)
+
+
+ENDS = {
+    "further": ("sequence = sequence + 1", f"Audit event {EVENTS + 1} is missing"),
+    "back": ("sequence = sequence - 1", f"Audit event {EVENTS - 1} is not the one with which"),
+    "another hash": (f"hash = '{'a' * 64}'", f"Audit event {EVENTS} is not the one with which"),
+    "negative": ("sequence = -1", "noted to end with event -1"),
+}
+
+
+@both_databases
+@pytest.mark.parametrize("what", ENDS)
+def test_a_note_of_the_end_that_was_edited_is_told(written: Service, what: str) -> None:
+    edit, told = ENDS[what]
+    written.database.execute(f"UPDATE audit_tail SET {edit}")
+    assert told in found(written)
+
+
+@both_databases
+@pytest.mark.parametrize("sequence", [EVENTS + 1, EVENTS + 90, 0, -3])
+def test_an_event_outside_the_chain_is_named(written: Service, sequence: int) -> None:
+    row = written.database.rows("audit_event", "sequence = 5")[0]
+    written.database.insert("audit_event", row | {"sequence": sequence})
+    assert f"Audit event {sequence} has no place in the chain" in found(written)
+
+
+@both_databases
+@pytest.mark.parametrize("sequence", [1, 5, SIGN_EVERY])
+def test_a_rewritten_chain_is_told_by_the_first_signature_after_it(written: Service, sequence: int) -> None:
+    rewrite_from(written, sequence, to_another)
+    assert "Audit event 100 is not the one that was signed: some of the events 1 to 100 were rewritten" == found(
+        written
+    )
+
+
+def test_a_rewriting_between_two_signatures_is_told_by_the_second(written: Service) -> None:
+    rewrite_from(written, SIGN_EVERY + 1, to_another)
+    assert "Audit event 200 is not the one that was signed: some of the events 101 to 200" in found(written)
+
+
+def test_a_rewriting_since_the_last_signature_needs_a_head_from_elsewhere(written: Service) -> None:
+    """The limit of what is signed: it is documented."""
+    before, noted = place(written, UNSIGNED - 1), place(written, UNSIGNED)
+    rewrite_from(written, UNSIGNED, to_another)
+    assert 12 == check(written, before).unsigned
+    assert f"Audit event {UNSIGNED} is not the one of --head: some of the events 201 to {UNSIGNED}" in found(
+        written, before, noted
+    )
+
+
+def test_an_event_alone_that_was_rehashed_is_told_by_the_next(written: Service) -> None:
+    event = event_at(written, 5)
+    digest = event_hash(5, to_another(event.event), event.previous_hash)
+    written.database.execute(
+        f"UPDATE audit_event SET resource = 'merchants/other', hash = '{digest}' WHERE sequence = 5"
+    )
+    assert "Audit event 6 does not follow event 5: one of them was rewritten" == found(written)
+
+
+HEADS = {
+    "the signature": ("signature = {zeros}", "signature over audit event 100 is wrong"),
+    "a signature cut short": ("signature = {short}", "signature over audit event 100 is wrong"),
+    "the generation": ("generation = 2", "signature over audit event 100 is wrong"),
+    "the hash": (f"hash = '{'a' * 64}'", "signature over audit event 100 is wrong"),
+    "the place": ("sequence = 99", "signature over audit event 99 is wrong"),
+    "beyond the end": ("sequence = 5000", f"Audit event {EVENTS + 1} is missing: event 5000 was signed"),
+    "before the beginning": ("sequence = 0", "signature over audit event 0, which cannot be"),
+}
+
+
+@both_databases
+@pytest.mark.parametrize("what", HEADS)
+def test_a_signature_that_was_touched_is_told(written: Service, what: str) -> None:
+    edit, told = HEADS[what]
+    zeros, short = (
+        ("zeroblob(32)", "x'00'") if written.database.is_sqlite else ("decode(repeat('00', 32), 'hex')", "''")
+    )
+    written.database.execute(f"UPDATE audit_head SET {edit.format(zeros=zeros, short=short)} WHERE sequence = 100")
+    assert told in found(written)
+
+
+def test_a_signature_of_a_rewritten_chain_cannot_be_made_without_the_token(written: Service) -> None:
+    """The attacker puts the new hash beside the old signature."""
+    rewrite_from(written, 5, to_another)
+    for sequence in (100, 200):
+        digest = place(written, sequence).hash
+        written.database.execute(f"UPDATE audit_head SET hash = '{digest}' WHERE sequence = {sequence}")
+    assert "The signature over audit event 100 is wrong" in found(written)
+
+
+def test_a_signature_by_another_key_of_the_token_is_wrong(written: Service) -> None:
+    head = written.store.audit_heads()[0]
+    other = written.token.keyed_digest(Purpose.ROW, 1, head_bytes(head.sequence, head.hash))
+    written.database.put_back("audit_head", asdict(head) | {"time": str(head.time), "signature": other})
+    assert "The signature over audit event 100 is wrong" in found(written)
+
+
+def test_the_earlier_of_two_wrong_events_is_named(written: Service) -> None:
+    for sequence in (150, 40):
+        written.database.execute(f"UPDATE audit_event SET reason = 'x' WHERE sequence = {sequence}")
+    assert "Audit event 40 was edited" in found(written)
+
+
+def test_noted_heads_that_the_chain_holds_are_right(written: Service) -> None:
+    noted = [ChainEnd(), *(place(written, sequence) for sequence in (1, 1, 77, EVENTS))]
+    assert EVENTS == check(written, *noted).end.sequence
+
+
+@pytest.mark.parametrize("sequence", [0, 1, 77, EVENTS])
+def test_a_noted_head_that_the_chain_does_not_hold_is_told(written: Service, sequence: int) -> None:
+    assert f"Audit event {sequence} is not the one of --head" in found(written, ChainEnd(sequence, "a" * 64))
+
+
+UNREADABLE = {
+    "a time that is none": "time = 'no time'",
+    "a time of another type": "time = 5",
+    "bytes for a text": "peer = x'00ff'",
+    "text that is not UTF-8": "peer = CAST(x'ff' AS TEXT)",
+    "text for a number": "version = 'three'",
+    "bytes for a hash": "hash = x'00'",
+    "bytes for the hash before": "previous_hash = x'00'",
+}
+
+
+@pytest.mark.parametrize("sequence", [1, 5, UNSIGNED])
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_a_row_of_values_that_no_one_writes_is_named(written: Service, what: str, sequence: int) -> None:
+    """SQLite holds any value in any column."""
+    written.database.execute(f"UPDATE audit_event SET {UNREADABLE[what]} WHERE sequence = {sequence}")
+    assert f"audit event {sequence} " in found(written).lower()
+
+
+def test_a_time_that_postgresql_alone_can_hold_is_named(
+    request: pytest.FixtureRequest, token: Any, clock: Clock
+) -> None:
+    database: Database = request.getfixturevalue("postgres_databases").new()
+    service = Service(database, token, clock)
+    try:
+        write(service, clock, 10)
+        database.execute("UPDATE audit_event SET time = 'infinity' WHERE sequence = 5")
+        assert "audit event 5 cannot be read" in found(service)
+    finally:
+        service.close()
+        database.close()
+
+
+def test_what_is_wrong_before_an_unreadable_event_is_named_first(written: Service) -> None:
+    written.database.execute("UPDATE audit_event SET time = 'no time' WHERE sequence = 40")
+    written.database.execute("UPDATE audit_event SET reason = 'x' WHERE sequence = 38")
+    assert "Audit event 38 was edited" in found(written)
+
+
+@pytest.mark.parametrize("value", ["'five'", "5.5", "x'05'"])
+def test_a_place_that_is_no_whole_number_is_told(written: Service, value: str) -> None:
+    written.database.execute(f"UPDATE audit_event SET sequence = {value} WHERE sequence = 5")
+    assert "Audit event 5 is missing" in found(written) or "has no place" in found(written)
+
+
+@pytest.mark.parametrize(
+    "edit", ["time = 'x'", "hash = x'00'", "signature = 'text'", "generation = 'x'", "sequence = 'x'"]
+)
+def test_a_signature_row_of_values_that_no_one_writes_is_told(written: Service, edit: str) -> None:
+    written.database.execute(f"UPDATE audit_head SET {edit} WHERE sequence = 100")
+    assert "signature" in found(written)
+
+
+_COLUMNS = ("time", "principal", "method", "resource", "version", "outcome", "reason", "request_id", "peer",
+            "previous_hash", "hash")  # fmt: skip
+_EDITED: dict[str, st.SearchStrategy[Any]] = {
+    "time": st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)).map(str),
+    "version": st.integers(-(2**31), 2**31 - 1),
+}
+_TEXTS = st.text(st.characters(exclude_characters="\x00", codec="utf-8"), max_size=70)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sequence=st.integers(1, EVENTS),
+    edit=st.sampled_from(_COLUMNS).flatmap(lambda name: st.tuples(st.just(name), _EDITED.get(name, _TEXTS))),
+)
+@both_databases
+def test_any_edit_of_one_field_of_any_event_is_found_at_that_event(
+    request: pytest.FixtureRequest, service: Service, clock: Clock, sequence: int, edit: tuple[str, Any]
+) -> None:
+    if not service.store.audit_end().sequence:
+        write(service, clock, EVENTS)
+    (before,) = service.database.rows("audit_event", f"sequence = {sequence}")
+    after: Row = before | {edit[0]: edit[1]}
+    if str(before[edit[0]]).partition("+")[0] == str(edit[1]):
+        return
+    service.database.put_back("audit_event", after)
+    assert f"Audit event {sequence} was edited" in found(service)
+    service.database.put_back("audit_event", before)
+
+
+def test_the_token_out_of_reach_is_no_verdict(written: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: object) -> bytes:
+        raise HsmUnavailable("The token does not answer")
+
+    monkeypatch.setattr(written.token, "keyed_digest", unreachable)
+    with pytest.raises(HsmUnavailable):
+        check(written)
+
+
+def test_an_older_generation_of_the_audit_key_still_verifies(written: Service) -> None:
+    """Each signature is checked by the key that made it."""
+    asked: list[int] = []
+    signer = AuditSigner(written.token)
+    keyed = written.token.keyed_digest
+
+    def noting(purpose: Purpose, generation: int, data: bytes) -> bytes:
+        asked.append(generation)
+        return keyed(purpose, generation, data)
+
+    head = written.store.audit_heads()[0]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(written.token, "keyed_digest", noting)
+        answers = [signer.made(replace(head, generation=generation)) for generation in (1, 2, 0)]
+    assert ([True, False, False], [1, 2, 0]) == (answers, asked)
+
+
+def test_every_event_of_a_chain_of_pages_is_counted(
+    service: Service, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Chains that end at, before and after a page's end."""
+    monkeypatch.setattr(audit_check, "PAGE", 10)
+    for count in itertools.accumulate((9, 1, 1, 9)):
+        write(service, clock, count - service.store.audit_end().sequence)
+        assert count == check(service).end.sequence
