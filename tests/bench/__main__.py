@@ -17,11 +17,15 @@ from bench import cores, machine, report
 from bench.cores import Cores
 from bench.figures import Plan, Row, Steps
 from bench.populate import populate
-from bench.scenarios import beside_bare, creates, many_merchants
+from bench.scenarios import before_after, beside_bare, creates, many_merchants
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
-FULL = Plan(rounds=15, seconds=1.0, few=1_000, many=100_000, working_set=200, creates=100)
-QUICK = Plan(rounds=1, seconds=0.2, few=50, many=200, working_set=10, creates=10)
+BEFORE = "12d0c73"
+"""The last commit at which every caller was an administrator."""
+FULL = Plan(
+    rounds=15, seconds=1.0, few=1_000, many=100_000, working_set=200, creates=100, asks=1_000, before=BEFORE
+)  # fmt: skip
+QUICK = Plan(rounds=1, seconds=0.2, few=50, many=200, working_set=10, creates=10, asks=10, before=BEFORE)
 
 Scenario = Callable[[Path, Plan, Cores, Steps], list[Row]]
 
@@ -32,12 +36,14 @@ class Section(StrEnum):
     A = "A"
     B = "B"
     C = "C"
+    D = "D"
 
 
 SCENARIOS: dict[Section, Scenario] = {
     Section.A: beside_bare.run,
     Section.B: many_merchants.run,
     Section.C: creates.run,
+    Section.D: before_after.run,
 }
 
 

@@ -21,6 +21,10 @@ class Plan:
     many: int
     working_set: int
     creates: int
+    asks: int
+    """Of each kind of question whose times are compared."""
+    before: str
+    """The commit that the tree is measured against."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, Table, insert
 
 from bench.cores import Cores
 from bench.questions import macs_file, merchant_id, message_for, read_merchants
-from bench.servers import program
+from bench.servers import THIS_TREE, Source, program
 from keysvc.cli import development, wiring
 from keysvc.cli.first_admin import ensure_admin
 from keysvc.cli.settings import read_settings
@@ -28,6 +28,7 @@ from keysvc.cli.wiring import Core, now
 from keysvc.model.names import CredentialName
 from keysvc.model.records import KeyRecord, MerchantRecord, MerchantState, SlotRecord
 from keysvc.model.slots import Slot
+from keysvc.service.audit import AuditSigner
 from keysvc.service.maintenance import CHANGES_KEPT, REQUESTS_KEPT
 from keysvc.service.material import Fresh, Maker, recipe
 from keysvc.service.slot_edit import SlotEdit
@@ -47,9 +48,12 @@ def copied(home: Path, to: Path) -> Path:
     return to
 
 
-def populate(home: Path, numbers: range, cores: Cores, done: Callable[[int], None]) -> None:
-    """Blocks until the merchants are there. `done` is told how many more are."""
-    with program(cores, "bench.populate", str(home), *map(str, (numbers.start, numbers.stop, numbers.step))) as process:
+def populate(
+    home: Path, numbers: range, cores: Cores, done: Callable[[int], None], source: Source = THIS_TREE
+) -> None:
+    """Blocks until the merchants are there, made by the code of `source`. `done` is told how many more are."""
+    asked = [str(home), *map(str, (numbers.start, numbers.stop, numbers.step))]
+    with program(cores, "bench.populate", *asked, source=source) as process:
         assert process.stdout is not None
         for line in process.stdout:
             done(int(line))
@@ -60,8 +64,8 @@ def populate(home: Path, numbers: range, cores: Cores, done: Callable[[int], Non
 class Bulk(Change):
     """A change that writes what is added at its end, many rows at once."""
 
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: Connection, sign: AuditSigner) -> None:
+        super().__init__(connection, sign)
         self._rows: dict[Table, list[dict[str, Any]]] = {MERCHANT: [], SLOT: [], KEY: []}
 
     def add_merchant(self, record: MerchantRecord) -> None:
@@ -86,13 +90,13 @@ def _fill(core: Core, url: str, home: Path, numbers: range) -> None:
     with macs_file(home).open("a") as macs:
         while batch := list(islice(wanted, _AT_ONCE)):
             with engine.begin() as connection:
-                bulk = Bulk(connection)
+                bulk = Bulk(connection, AuditSigner(core.token))
                 macs.writelines([_add(core, maker, bulk, merchant) for merchant in batch])
                 bulk.write()
             print(len(batch), flush=True)
     engine.dispose()
     # So that the server does not do it while it is measured.
-    core.store.forget_before(now() - REQUESTS_KEPT, CHANGES_KEPT)
+    core.store.forget_before(now(), now() - REQUESTS_KEPT, CHANGES_KEPT)
 
 
 def _add(core: Core, maker: Maker, change: Change, merchant: str) -> str:

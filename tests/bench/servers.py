@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from support.server import DevServer
@@ -15,6 +16,21 @@ from bench.cores import Cores, on_core
 from bench.load import Target
 
 TESTS = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A tree of this project: the one that the bench is of, or that of another commit."""
+
+    root: Path
+
+    @property
+    def path(self) -> str:
+        """PYTHONPATH, which comes before what the virtual environment has installed."""
+        return f"{self.root / 'src'}:{self.root / 'tests'}"
+
+
+THIS_TREE = Source(TESTS.parent)
 
 
 @contextmanager
@@ -26,9 +42,9 @@ def bare_server(threads: int, cores: Cores) -> Iterator[tuple[str, int]]:
 
 
 @contextmanager
-def keysvc(home: Path, cores: Cores) -> Iterator[Target]:
-    """`keysvc dev` on a home that is there."""
-    server = DevServer(home)
+def keysvc(home: Path, cores: Cores, source: Source = THIS_TREE, **environment: str) -> Iterator[Target]:
+    """`keysvc dev` on a home that is there, called as its administrator. `environment` adds KEYSVC_… settings."""
+    server = DevServer(home, PYTHONPATH=source.path, **environment)
     with on_core(cores.server):
         server.start()
     try:
@@ -40,9 +56,11 @@ def keysvc(home: Path, cores: Cores) -> Iterator[Target]:
 
 
 @contextmanager
-def program(cores: Cores, module: str, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+def program(
+    cores: Cores, module: str, *arguments: str, source: Source = THIS_TREE
+) -> Iterator[subprocess.Popen[str]]:
     """One of the bench's own programs on the servers' core, with pipes to it; killed at the end."""
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    environment = {**os.environ, "PYTHONPATH": source.path}
     with on_core(cores.server):
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],

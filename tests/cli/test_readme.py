@@ -16,7 +16,7 @@ _END = "-- end of output --"
 _VOLATILE = (
     (re.compile(r'"\d{4}-\d\d-\d\dT[\d:.]+Z"'), '"TIME"'),
     (re.compile(r'("fingerprint": )"[0-9a-f]{16}"'), r'\1"FINGERPRINT"'),
-    (re.compile(r'("value": )"[A-Za-z0-9_-]{43}"'), r'\1"SECRET"'),
+    (re.compile(r'("value": )"([A-Za-z0-9_-]{43}|[0-9A-F]{32})"'), r'\1"SECRET"'),
 )
 
 

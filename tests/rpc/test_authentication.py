@@ -9,7 +9,7 @@ import grpc
 import pytest
 from support import healthcheck
 from support.asking import ask, request
-from support.methods import PATHS, REFLECTION, Metadata, refused_raw
+from support.methods import PATHS, REFLECTION, SERVICES, Metadata, refused_raw
 from support.server import Client, DevServer, Refusal, refusal
 
 PASSWORD_SHAPE = "0123456789ABCDEF0123456789ABCDEF"
@@ -104,7 +104,7 @@ def channel(server: DevServer) -> Iterator[grpc.Channel]:
         yield made
 
 
-@pytest.mark.parametrize("service", ["", "keysvc.v1.CredentialService", "keysvc.v1.MerchantService"])
+@pytest.mark.parametrize("service", ["", *(service.full_name for service in SERVICES)])
 def test_health_answers_without_credentials(channel: grpc.Channel, service: str) -> None:
     assert healthcheck.SERVING == healthcheck.check(channel, service)
     watch = healthcheck.watch(channel, service)

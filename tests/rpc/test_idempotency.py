@@ -11,9 +11,9 @@ from typing import Any
 
 import grpc
 import pytest
-from support.add_principal import add_principals
 from support.asking import ask, refused, slot_of, verify_key, verify_mac
 from support.outside import key_of, mac_of
+from support.principals import create
 from support.server import Client, DevServer, Refusal
 
 THREADS = 8
@@ -91,8 +91,7 @@ def test_the_same_request_from_many_threads_is_done_once(client: Client, merchan
 
 
 def test_a_request_id_is_its_callers_own(server: DevServer, client: Client, merchant: str) -> None:
-    password = "0123456789ABCDEF0123456789ABCDEF"
-    add_principals(server.home, f"second:ADMIN:{password}")
+    password = create(client, "second", "ADMIN")
     name, request_id = slot_of(merchant, HMAC), new_id()
     ask(client, "CreateCredential", name=name, request_id=request_id)
     with server.client(f"second:{password}") as second:

@@ -11,7 +11,6 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from support.add_principal import add_principals
 from support.asking import ask, refused, request, result_of, slot_of, verify_key, verify_mac
 from support.outside import key_of, mac_of
 from support.server import Client, DevServer, refusal
@@ -133,9 +132,8 @@ def fill_again(client: Client, merchant: str) -> bytes:
     return mac_of(key_of(made.secret.value, "HEX"), MESSAGE)
 
 
-def test_a_principal_that_was_made_more_is_not_let_in(server: DevServer, edit: Edit) -> None:
-    password = "0123456789ABCDEF0123456789ABCDEF"
-    add_principals(server.home, f"climber:PSP:{password}")
+def test_a_principal_that_was_made_more_is_not_let_in(server: DevServer, client: Client, edit: Edit) -> None:
+    password = create(client, "climber", "PSP")
     edit("UPDATE principal SET kind = 'ADMIN' WHERE principal_id = 'climber'")
     with server.client(f"climber:{password}") as climber:
         told = refusal(lambda: climber.call("ListMerchants", request("ListMerchants")))

@@ -15,7 +15,7 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from support.asking import ask, slot_of
-from support.methods import PATHS
+from support.methods import PATHS, SERVICES
 from support.outside import key_of, mac_of
 from support.server import Client, DevServer
 
@@ -48,12 +48,15 @@ def test_list_shows_every_service(grpcurl: Run) -> None:
     assert [
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
+        "keysvc.v1.AuditService",
         "keysvc.v1.CredentialService",
         "keysvc.v1.MerchantService",
+        "keysvc.v1.PrincipalService",
+        "keysvc.v1.TokenService",
     ] == lines_of(grpcurl("list"))
 
 
-@pytest.mark.parametrize("service", ["keysvc.v1.CredentialService", "keysvc.v1.MerchantService"])
+@pytest.mark.parametrize("service", [service.full_name for service in SERVICES])
 def test_list_shows_every_method_of_a_service(grpcurl: Run, service: str) -> None:
     expected = [path.removeprefix("/").replace("/", ".") for path in PATHS if path.startswith(f"/{service}/")]
     assert sorted(expected) == lines_of(grpcurl("list", service))

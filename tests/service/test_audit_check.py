@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from support.databases import Database, Row
 
 from keysvc.hsm.keyring import Purpose
-from keysvc.model.audit import SIGN_EVERY, AuditRecord, ChainedEvent, ChainEnd, event_hash, head_bytes
-from keysvc.model.errors import HsmUnavailable, Integrity
+from keysvc.model.audit import SIGN_EVERY, ChainEnd, event_hash, head_bytes
+from keysvc.model.errors import HsmUnavailable
 from keysvc.service import audit_check
 from keysvc.service.audit import AuditSigner
 from keysvc.service.audit_check import ChainCheck, Report
-from keysvc.service.calls import itself, record
 from keysvc.store.audit_log import EventFilter
+from service.chain import (
+    EVENTS,
+    UNSIGNED,
+    check,
+    event_at,
+    found,
+    place,
+    rewrite_from,
+    to_another,
+    truncate,
+    write,
+)
 from service.parts import Clock, Service, both_databases
-
-EVENTS = 2 * SIGN_EVERY + 12
-UNSIGNED = EVENTS - 12 + 5
-"""An event after the last signature."""
 
 
 @pytest.fixture
@@ -33,57 +34,6 @@ def written(service: Service, clock: Clock) -> Service:
     """A record that is signed twice, and goes on."""
     write(service, clock, EVENTS)
     return service
-
-
-def write(service: Service, clock: Clock, count: int) -> None:
-    with service.store.change() as change:
-        for number in range(count):
-            clock.forward(timedelta(seconds=1))
-            record(change, itself("test"), f"merchants/m-{number}", version=number, time=clock())
-
-
-def check(service: Service, *noted: ChainEnd) -> Report:
-    made = ChainCheck(service.store, AuditSigner(service.token), noted)
-    for _ in made.run():
-        pass
-    return made.report()
-
-
-def found(service: Service, *noted: ChainEnd) -> str:
-    """What the check names."""
-    with pytest.raises(Integrity) as told:
-        check(service, *noted)
-    assert 1 == len(told.value.message.splitlines())
-    return told.value.message
-
-
-def event_at(service: Service, sequence: int) -> ChainedEvent:
-    (event,) = service.store.audit_events(sequence - 1, 1, EventFilter())
-    return event
-
-
-def place(service: Service, sequence: int) -> ChainEnd:
-    return ChainEnd(sequence, event_at(service, sequence).hash)
-
-
-def rewrite_from(service: Service, sequence: int, edit: Callable[[AuditRecord], AuditRecord]) -> None:
-    """What somebody does who knows how the chain is made: an edit, and every hash after it anew."""
-    events = service.store.audit_events(sequence - 1, EVENTS, EventFilter())
-    previous = events[0].previous_hash
-    with service.database.second_writer() as writer:
-        for event in events:
-            told = edit(event.event) if event.sequence == sequence else event.event
-            digest = event_hash(event.sequence, told, previous)
-            writer.exec_driver_sql(
-                f"UPDATE audit_event SET resource = '{told.resource}', previous_hash = '{previous}', hash = '{digest}'"
-                f" WHERE sequence = {event.sequence}"
-            )
-            previous = digest
-        writer.exec_driver_sql(f"UPDATE audit_tail SET hash = '{previous}'")
-
-
-def to_another(event: AuditRecord) -> AuditRecord:
-    return replace(event, resource="merchants/other")
 
 
 @both_databases
@@ -170,13 +120,6 @@ def test_a_truncated_end_with_its_row_moved_back_is_told_by_the_signatures(writt
     """The first missing event is named, though nothing but a signature tells of it."""
     truncate(written, kept)
     assert f"Audit event {kept + 1} is missing: event 200 was signed" in found(written)
-
-
-def truncate(service: Service, kept: int) -> None:
-    """With the row that tells the end, so that nothing in the chain shows."""
-    digest = event_at(service, kept).hash if kept else "0" * 64
-    service.database.execute(f"DELETE FROM audit_event WHERE sequence > {kept}")
-    service.database.execute(f"UPDATE audit_tail SET sequence = {kept}, hash = '{digest}'")
 
 
 def test_a_truncation_that_no_signature_tells_of_needs_a_head_from_elsewhere(written: Service) -> None:
@@ -295,88 +238,6 @@ def test_noted_heads_that_the_chain_holds_are_right(written: Service) -> None:
 @pytest.mark.parametrize("sequence", [0, 1, 77, EVENTS])
 def test_a_noted_head_that_the_chain_does_not_hold_is_told(written: Service, sequence: int) -> None:
     assert f"Audit event {sequence} is not the one of --head" in found(written, ChainEnd(sequence, "a" * 64))
-
-
-UNREADABLE = {
-    "a time that is none": "time = 'no time'",
-    "a time of another type": "time = 5",
-    "bytes for a text": "peer = x'00ff'",
-    "text that is not UTF-8": "peer = CAST(x'ff' AS TEXT)",
-    "text for a number": "version = 'three'",
-    "bytes for a hash": "hash = x'00'",
-    "bytes for the hash before": "previous_hash = x'00'",
-}
-
-
-@pytest.mark.parametrize("sequence", [1, 5, UNSIGNED])
-@pytest.mark.parametrize("what", UNREADABLE)
-def test_a_row_of_values_that_no_one_writes_is_named(written: Service, what: str, sequence: int) -> None:
-    """SQLite holds any value in any column."""
-    written.database.execute(f"UPDATE audit_event SET {UNREADABLE[what]} WHERE sequence = {sequence}")
-    assert f"audit event {sequence} " in found(written).lower()
-
-
-def test_a_time_that_postgresql_alone_can_hold_is_named(
-    request: pytest.FixtureRequest, token: Any, clock: Clock
-) -> None:
-    database: Database = request.getfixturevalue("postgres_databases").new()
-    service = Service(database, token, clock)
-    try:
-        write(service, clock, 10)
-        database.execute("UPDATE audit_event SET time = 'infinity' WHERE sequence = 5")
-        assert "audit event 5 cannot be read" in found(service)
-    finally:
-        service.close()
-        database.close()
-
-
-def test_what_is_wrong_before_an_unreadable_event_is_named_first(written: Service) -> None:
-    written.database.execute("UPDATE audit_event SET time = 'no time' WHERE sequence = 40")
-    written.database.execute("UPDATE audit_event SET reason = 'x' WHERE sequence = 38")
-    assert "Audit event 38 was edited" in found(written)
-
-
-@pytest.mark.parametrize("value", ["'five'", "5.5", "x'05'"])
-def test_a_place_that_is_no_whole_number_is_told(written: Service, value: str) -> None:
-    written.database.execute(f"UPDATE audit_event SET sequence = {value} WHERE sequence = 5")
-    assert "Audit event 5 is missing" in found(written) or "has no place" in found(written)
-
-
-@pytest.mark.parametrize(
-    "edit", ["time = 'x'", "hash = x'00'", "signature = 'text'", "generation = 'x'", "sequence = 'x'"]
-)
-def test_a_signature_row_of_values_that_no_one_writes_is_told(written: Service, edit: str) -> None:
-    written.database.execute(f"UPDATE audit_head SET {edit} WHERE sequence = 100")
-    assert "signature" in found(written)
-
-
-_COLUMNS = ("time", "principal", "method", "resource", "version", "outcome", "reason", "request_id", "peer",
-            "previous_hash", "hash")  # fmt: skip
-_EDITED: dict[str, st.SearchStrategy[Any]] = {
-    "time": st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)).map(str),
-    "version": st.integers(-(2**31), 2**31 - 1),
-}
-_TEXTS = st.text(st.characters(exclude_characters="\x00", codec="utf-8"), max_size=70)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    sequence=st.integers(1, EVENTS),
-    edit=st.sampled_from(_COLUMNS).flatmap(lambda name: st.tuples(st.just(name), _EDITED.get(name, _TEXTS))),
-)
-@both_databases
-def test_any_edit_of_one_field_of_any_event_is_found_at_that_event(
-    request: pytest.FixtureRequest, service: Service, clock: Clock, sequence: int, edit: tuple[str, Any]
-) -> None:
-    if not service.store.audit_end().sequence:
-        write(service, clock, EVENTS)
-    (before,) = service.database.rows("audit_event", f"sequence = {sequence}")
-    after: Row = before | {edit[0]: edit[1]}
-    if str(before[edit[0]]).partition("+")[0] == str(edit[1]):
-        return
-    service.database.put_back("audit_event", after)
-    assert f"Audit event {sequence} was edited" in found(service)
-    service.database.put_back("audit_event", before)
 
 
 def test_the_token_out_of_reach_is_no_verdict(written: Service, monkeypatch: pytest.MonkeyPatch) -> None:

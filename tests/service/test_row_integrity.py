@@ -11,16 +11,18 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 from support.databases import Database
 
-from keysvc.model.principals import PrincipalRecord
+from keysvc.model.principals import PrincipalKind, PrincipalRecord, PrincipalState, RetiringPassword
 from keysvc.model.records import KeyRecord, MerchantRecord, SlotRecord
 from keysvc.model.secrets import SecretText
 from keysvc.model.slots import Slot
-from service.parts import API_KEY, HMAC, SECOND_HMAC, Service, basic, both_databases, outcome
+from keysvc.service.access import PASSWORD_USE
+from service.parts import API_KEY, HMAC, SECOND_HMAC, Clock, Service, basic, both_databases, outcome
 
 LONG_AGO = "'2001-01-01 00:00:00.000001'"
 OTHER_BYTES = "(SELECT mac FROM principal)"
 """As good as any others, and written the same in both kinds of SQL."""
 PASSWORD = "correct horse"
+OLD_PASSWORD = "battery staple"
 HOUR = timedelta(hours=1)
 
 Edits = dict[str, str]
@@ -56,11 +58,23 @@ KEY: Edits = {
 PRINCIPAL: Edits = {
     "kind": "'AUDITOR'", "state": "'DISABLED'", "password_digest": "mac", "digest_generation": "2",
     "create_time": LONG_AGO, "revision": "revision + 1", "mac": "password_digest", "mac_generation": "2",
+    "merchants": "'[\"-\"]'", "can_edit_credentials": "true", "remote_access": "true", "can_sign": "true",
+    "spiffe_id": "'spiffe://example.org/a'", "jwt_public_keys": "'[\"PEM\"]'", "update_time": LONG_AGO,
+    "password_time": LONG_AGO,
+    "retiring_passwords": """'[{"digest":"00","generation": 1,"expire_time":"2099-01-01T00:00:00Z"}]'""",
 }  # fmt: skip
+TAKEN_AWAY: Edits = {
+    "merchants": "'[]'", "can_edit_credentials": "false", "remote_access": "false", "can_sign": "false",
+    "spiffe_id": "NULL", "jwt_public_keys": "'[]'", "update_time": "NULL", "password_time": "NULL",
+    "retiring_passwords": "'[]'",
+}  # fmt: skip
+"""What a principal's fields of schema 0002 hold where 0001 wrote it: bytes that its MAC does not have."""
 
 UNREADABLE = [("credential", "hmac_algorithm = 'HMAC_MD5'")]
 UNREADABLE_SQLITE = [
     ("merchant", "create_time = 'yesterday'"),
+    ("merchant", "create_time = 5"),
+    ("credential", "create_time = x'00'"),
     ("credential", "mac = 'text'"),
     ("credential", "weak_key = 'maybe'"),
     ("credential_key", "material = 'sixteen or more letters'"),
@@ -120,6 +134,28 @@ def test_an_edited_bearer_secret_is_never_used(service: Service) -> None:
 def test_an_edited_principal_is_never_let_in(service: Service) -> None:
     service.admins.put("admin", SecretText(PASSWORD))
     _each(service, "principal", "true", PRINCIPAL, lambda: service.log_in(basic("admin", PASSWORD)))
+
+
+def test_a_principal_that_lost_a_right_or_a_proof_in_sql_is_never_let_in(service: Service) -> None:
+    _put_full_principal(service)
+    _each(service, "principal", "true", TAKEN_AWAY, lambda: service.log_in(basic("billing", PASSWORD)))
+
+
+def test_a_retiring_password_is_not_prolonged_in_sql(service: Service, clock: Clock) -> None:
+    _put_full_principal(service)
+    prolonged = "retiring_passwords = replace(retiring_passwords, '2026-', '2099-')"
+    _each_edit(service, "principal", "true", [prolonged], lambda: service.log_in(basic("billing", OLD_PASSWORD)))
+    clock.forward(HOUR)
+    assert "Unauthenticated" == outcome(lambda: service.log_in(basic("billing", OLD_PASSWORD)))
+    service.database.execute(f"UPDATE principal SET {prolonged}")
+    assert "Integrity" == outcome(lambda: service.log_in(basic("billing", OLD_PASSWORD)))
+
+
+def test_a_retiring_password_whose_time_lost_its_zone_is_told_as_altered(service: Service) -> None:
+    """The same instant where the machine's clock shows UTC, and so the same MAC; but it compares with none of ours."""
+    _put_full_principal(service)
+    edit = "retiring_passwords = replace(retiring_passwords, 'Z\"', '\"')"
+    _each_edit(service, "principal", "true", [edit], lambda: service.log_in(basic("billing", OLD_PASSWORD)))
 
 
 def test_a_renamed_merchant_is_never_used(service: Service) -> None:
@@ -193,11 +229,30 @@ def _filled(service: Service) -> str:
     return service.renew(HMAC, HOUR)
 
 
+def _put_full_principal(service: Service) -> None:
+    """With a password that retires, and no field of schema 0002 at its default."""
+    digest, generation = service.digester.make(PASSWORD_USE, "billing", PASSWORD)
+    old_digest, old_generation = service.digester.make(PASSWORD_USE, "billing", OLD_PASSWORD)
+    record = PrincipalRecord(
+        principal_id="billing", kind=PrincipalKind.SERVICE, state=PrincipalState.ACTIVE, password_digest=digest,
+        digest_generation=generation, create_time=service.clock(), revision=1, merchants=("m",),
+        can_edit_credentials=True, remote_access=True, can_sign=True, spiffe_id="spiffe://example.org/billing",
+        jwt_public_keys=("PEM",), update_time=service.clock(), password_time=service.clock(),
+        retiring_passwords=(RetiringPassword(old_digest.hex(), old_generation, service.clock() + HOUR),),
+    )  # fmt: skip
+    with service.store.change() as change:
+        change.add_principal(service.sealer.seal(record))
+
+
 def _each(service: Service, table: str, where: str, edits: Edits, *uses: Callable[[], object]) -> None:
+    _each_edit(service, table, where, [f"{column} = {value}" for column, value in edits.items()], *uses)
+
+
+def _each_edit(service: Service, table: str, where: str, edits: list[str], *uses: Callable[[], object]) -> None:
     """Makes one edit after another, each undone again: every use is refused with it, and works without."""
     row = service.row(table, where)
-    for column, value in edits.items():
-        service.database.execute(f"UPDATE {table} SET {column} = {value} WHERE {where}")
-        assert (column, {"Integrity"}) == (column, {outcome(use) for use in uses})
+    for edit in edits:
+        assert 1 == service.database.execute(f"UPDATE {table} SET {edit} WHERE {where}")
+        assert (edit, {"Integrity"}) == (edit, {outcome(use) for use in uses})
         service.database.put_back(table, row)
-        assert (column, True) == (column, {outcome(use) for use in uses} <= {"VALID", "OK"})
+        assert (edit, True) == (edit, {outcome(use) for use in uses} <= {"VALID", "OK"})

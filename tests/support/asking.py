@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from keysvc.v1 import credential_service_pb2 as pb
-from keysvc.v1 import merchant_service_pb2 as mpb
+from support.methods import message_of, path_of
 from support.server import Client, Refusal, refusal
 
 HMAC_SLOTS = ("primary-hmac-key", "secondary-hmac-key")
@@ -20,9 +20,8 @@ KINDS = {
 
 
 def request(method: str, **fields: Any) -> Any:
-    """The request message of a method of either service. Enums may be given by name."""
-    module = pb if hasattr(pb, f"{method}Request") else mpb
-    return getattr(module, f"{method}Request")(**fields)
+    """The request message of a method of any service. Enums may be given by name."""
+    return message_of(path_of(method), fields)
 
 
 def ask(client: Client, method: str, **fields: Any) -> Any:

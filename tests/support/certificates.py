@@ -32,6 +32,7 @@ class Pair:
         """NAME.pem and NAME.key, the key for its owner alone; returns their paths."""
         certificate, key = directory / f"{name}.pem", directory / f"{name}.key"
         key.touch(mode=0o600)
+        key.chmod(0o600)
         key.write_bytes(self.key)
         certificate.write_bytes(self.certificate)
         return certificate, key

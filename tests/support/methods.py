@@ -4,17 +4,40 @@ from __future__ import annotations
 
 from typing import Any
 
-from keysvc.v1 import credential_service_pb2, merchant_service_pb2
+from google.protobuf.message_factory import GetMessageClass
+
+from keysvc.v1 import (
+    audit_service_pb2,
+    credential_service_pb2,
+    merchant_service_pb2,
+    principal_service_pb2,
+    token_service_pb2,
+)
 from support.server import CALL_SECONDS, Client, Refusal, refusal
 
-_SERVICES = (
+SERVICES = (
     credential_service_pb2.DESCRIPTOR.services_by_name["CredentialService"],
+    token_service_pb2.DESCRIPTOR.services_by_name["TokenService"],
     merchant_service_pb2.DESCRIPTOR.services_by_name["MerchantService"],
+    principal_service_pb2.DESCRIPTOR.services_by_name["PrincipalService"],
+    audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
 )
-PATHS = tuple(f"/{service.full_name}/{method.name}" for service in _SERVICES for method in service.methods)
+METHODS = {f"/{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods}
+PATHS = tuple(METHODS)
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
 Metadata = tuple[tuple[str, str], ...]
+
+
+def path_of(name: str) -> str:
+    """The path of the method of this name: no two services share one."""
+    [path] = [path for path in PATHS if path.endswith(f"/{name}")]
+    return path
+
+
+def message_of(path: str, fields: dict[str, Any]) -> Any:
+    """The request of a method. Enums may be given by name."""
+    return GetMessageClass(METHODS[path].input_type)(**fields)
 
 
 def call_raw(client: Client, path: str, raw: bytes, metadata: Metadata | None = None) -> Any:

@@ -140,6 +140,7 @@ class Refusal:
         status = rpc_status.from_call(error)  # type: ignore[arg-type]
         self.code: grpc.StatusCode = error.code()
         self.message: str = error.details() or ""
+        self.raw: bytes = status.SerializeToString() if status else b""
         details: list[AnyMessage] = list(status.details) if status else []
         self.info = _first(details, ErrorInfo)
         self.bad_request = _first(details, BadRequest)

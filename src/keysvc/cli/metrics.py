@@ -100,9 +100,9 @@ def served(listen: str, registry: CollectorRegistry) -> Iterator[str]:
     host, _, port = listen.rpartition(":")
     try:
         server, thread = prometheus_client.start_http_server(int(port), host.strip("[]"), registry)
-    except OSError:
+    except (OSError, OverflowError, ValueError):
         raise Misconfigured(
-            f"Cannot listen on {listen} for metrics: is the port taken? Set KEYSVC_METRICS_LISTEN to another address"
+            f"Cannot serve metrics on {listen}: set KEYSVC_METRICS_LISTEN to a HOST:PORT of this machine that is free"
         ) from None
     try:
         yield f"{host}:{server.server_port}"

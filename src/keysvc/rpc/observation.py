@@ -54,7 +54,7 @@ class Observer:
         """`methods` are the gRPC paths that are served. `write` must not block."""
         self._calls = Counter("keysvc_calls_total", "Calls answered.", ["rpc", "code", "result"], registry=registry)
         durations = Histogram(
-            "keysvc_call_seconds", "Time from a call's arrival to its answer.", ["rpc"],
+            "keysvc_call_seconds", "Time of a call, from when it had a thread to its answer.", ["rpc"],
             registry=registry, buckets=BUCKETS,
         )  # fmt: skip
         rpcs = {method: _short(method) for method in methods}
