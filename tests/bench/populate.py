@@ -48,9 +48,7 @@ def copied(home: Path, to: Path) -> Path:
     return to
 
 
-def populate(
-    home: Path, numbers: range, cores: Cores, done: Callable[[int], None], source: Source = THIS_TREE
-) -> None:
+def populate(home: Path, numbers: range, cores: Cores, done: Callable[[int], None], source: Source = THIS_TREE) -> None:
     """Blocks until the merchants are there, made by the code of `source`. `done` is told how many more are."""
     asked = [str(home), *map(str, (numbers.start, numbers.stop, numbers.step))]
     with program(cores, "bench.populate", *asked, source=source) as process:

@@ -23,8 +23,8 @@ SECTIONS = {
     "B": "VerifyHmac where the database holds many merchants, and where it holds few; the same merchants are called in"
     " both, 16 calls in flight, from a Python client that checks every answer. Every round has servers of its own.",
     "C": "CreateCredential of an HMAC key on SQLite, against what the token takes to generate and wrap one.",
-    "D": "VerifyHmac of a 460-byte message, as in A, by the code of an earlier commit and by this one: what the kinds of"
-    " principals, their limits, the log of calls and the metrics cost. Each has a server and a token of its own.",
+    "D": "VerifyHmac of a 460-byte message, as in A, by the code of an earlier commit and by this one: what the kinds"
+    " of principals, their limits, the log of calls and the metrics cost. Each has a server and a token of its own.",
 }
 
 

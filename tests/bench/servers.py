@@ -56,9 +56,7 @@ def keysvc(home: Path, cores: Cores, source: Source = THIS_TREE, **environment: 
 
 
 @contextmanager
-def program(
-    cores: Cores, module: str, *arguments: str, source: Source = THIS_TREE
-) -> Iterator[subprocess.Popen[str]]:
+def program(cores: Cores, module: str, *arguments: str, source: Source = THIS_TREE) -> Iterator[subprocess.Popen[str]]:
     """One of the bench's own programs on the servers' core, with pipes to it; killed at the end."""
     environment = {**os.environ, "PYTHONPATH": source.path}
     with on_core(cores.server):

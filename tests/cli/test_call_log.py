@@ -106,7 +106,7 @@ def test_a_line_is_one_json_object_for_machines() -> None:
     expected = {
         "event": "call", "rpc": "CredentialService/VerifyHmac", "principal": "principals/a",
         "resource": "merchants/m", "result": "VALID", "code": "OK", "ms": 1.23,
-        "level": "info", "timestamp": "2026-10-02T23:45:06.500Z",
+        "level": "info", "timestamp": "2026-10-03T00:05:06.500Z",
     }  # fmt: skip
     assert expected == json.loads(logs.call_as_json(LINE))
     assert {**expected, "request_id": "r-1"} == json.loads(logs.call_as_json(LINE._replace(request_id="r-1")))
@@ -124,7 +124,7 @@ def test_no_text_can_break_out_of_its_json_line() -> None:
 def test_a_line_reads_well_for_people() -> None:
     line = LINE._replace(request_id="r-1")
     assert (
-        "2026-10-02T23:45:06.500Z [info     ] CredentialService/VerifyHmac VALID on merchants/m"
+        "2026-10-03T00:05:06.500Z [info     ] CredentialService/VerifyHmac VALID on merchants/m"
         " by principals/a in 1.23 ms, request_id r-1"
     ) == logs.call_as_text(line)
     assert "by nobody known in" in logs.call_as_text(LINE._replace(principal=""))

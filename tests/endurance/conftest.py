@@ -18,10 +18,15 @@ class Sizes:
     machine_steps: int
     kills: int
     scan_rounds: int
+    fuzzed_calls: int
 
 
-SHORT = Sizes(False, stress_seconds=5, machine_examples=20, machine_steps=20, kills=6, scan_rounds=1)
-FULL = Sizes(True, stress_seconds=20, machine_examples=200, machine_steps=50, kills=50, scan_rounds=10)
+SHORT = Sizes(
+    False, stress_seconds=5, machine_examples=20, machine_steps=20, kills=6, scan_rounds=1, fuzzed_calls=2_000
+)
+FULL = Sizes(
+    True, stress_seconds=20, machine_examples=200, machine_steps=50, kills=50, scan_rounds=10, fuzzed_calls=100_000
+)
 
 
 @pytest.fixture(scope="session")

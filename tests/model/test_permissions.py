@@ -5,32 +5,38 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from keysvc.model.permissions import PERMISSIONS, PUBLIC, REMOTE_METHODS, Effect, Grant, grants_of
+from keysvc.model.permissions import FILTERED, PERMISSIONS, PUBLIC, REMOTE_METHODS, Effect, Grant, grants_of
 from keysvc.model.principals import PrincipalKind
 
 PROTOS = Path(__file__).parents[2] / "protos"
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 REFLECTION = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
-
-ADMIN, PSP, ACQUIRER, MERCHANT, SERVICE, AUDITOR = PrincipalKind
-VERBS = {
-    Effect.CHANGE: "Create|Renew|Revoke|Import|Activate|Suspend|Terminate|Update|Disable",
-    Effect.VIEW: "Get|List|ServerReflectionInfo",
-    Effect.USE: "Generate|Verify|Encrypt|Decrypt",
+CHANGING = ("Create", "Renew", "Revoke", "Import", "Activate", "Suspend", "Terminate", "Update", "Disable")
+VIEWING = ("Get", "List")
+USING = ("Generate", "Verify", "Encrypt", "Decrypt", "Sign", "BatchVerify")
+OWNERS = (PrincipalKind.PSP, PrincipalKind.ACQUIRER, PrincipalKind.MERCHANT)
+WORDS = {
+    "owners": dict.fromkeys(OWNERS, Grant.OWN),
+    "owners, who see their own": dict.fromkeys(OWNERS, Grant.OWN),
+    "owners with can_edit_credentials": dict.fromkeys(OWNERS, Grant.EDIT),
+    "SERVICE for the merchants that it lists": {PrincipalKind.SERVICE: Grant.OWN},
+    "SERVICE with can_sign, for the merchants that it lists": {PrincipalKind.SERVICE: Grant.SIGN},
 }
+_RPC = r"((?:^  //.*\n)*)^  rpc (\w+)\("
 
 
-def contract() -> set[str]:
-    """Every rpc of the protos, by its path on the wire."""
+def contract() -> dict[str, str]:
+    """Every rpc of the protos, by its path on the wire, with its comment."""
     return {
-        f"/{package}.{service}/{method}"
+        f"/{package}.{service}/{method}": comment.replace("\n  //", "")
         for text in (path.read_text() for path in PROTOS.rglob("*.proto"))
         for package in re.findall(r"^package ([\w.]+);", text, re.MULTILINE)
         for service, body in re.findall(r"^service (\w+) \{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL)
-        for method in re.findall(r"^  rpc (\w+)\(", body, re.MULTILINE)
+        for comment, method in re.findall(_RPC, body, re.MULTILINE)
     }
 
 
@@ -38,22 +44,24 @@ def methods(service: object) -> set[str]:
     return {f"/{service.full_name}/{method.name}" for method in service.methods}  # type: ignore[attr-defined]
 
 
+def effect_by_name(path: str) -> Effect:
+    verb = path.rpartition("/")[2]
+    [effect] = [
+        effect
+        for effect, verbs in ((Effect.CHANGE, CHANGING), (Effect.VIEW, VIEWING), (Effect.USE, USING))
+        if verb.startswith(verbs)
+    ]
+    return effect
+
+
 def test_the_contract_was_read() -> None:
-    assert "/keysvc.v1.CredentialService/VerifyHmac" in contract()
-    assert "/keysvc.v1.MerchantService/TerminateMerchant" in contract()
-
-
-def rows(effect: Effect | None = None) -> dict[str, dict[PrincipalKind, Grant]]:
-    """Grants by a method's last name, of the rows with this effect."""
-    return {
-        method.rpartition("/")[2]: row.grants
-        for method, row in PERMISSIONS.items()
-        if effect is None or row.effect is effect
-    }
+    assert "Adds a merchant" in contract()["/keysvc.v1.MerchantService/CreateMerchant"]
+    assert "/keysvc.v1.TokenService/VerifyToken" in contract()
+    assert "/keysvc.v1.AuditService/GetAuditHead" in contract()
 
 
 def test_every_rpc_has_its_row_and_nothing_else_has_one() -> None:
-    assert contract() | methods(REFLECTION) == set(PERMISSIONS)
+    assert set(contract()) | methods(REFLECTION) == set(PERMISSIONS)
 
 
 def test_nobody_is_let_in_unknown_but_to_ask_for_health() -> None:
@@ -61,52 +69,56 @@ def test_nobody_is_let_in_unknown_but_to_ask_for_health() -> None:
     assert not PUBLIC & set(PERMISSIONS)
 
 
-def test_every_row_lets_the_administrator_in() -> None:
-    assert [] == [name for name, grants in rows().items() if grants.get(ADMIN) is not Grant.ANY]
+def test_every_row_lets_the_administrator_in_everywhere() -> None:
+    denied = [method for method, row in PERMISSIONS.items() if row.grants.get(PrincipalKind.ADMIN) is not Grant.ANY]
+    assert [] == denied
 
 
-def test_an_effect_is_what_the_verb_says() -> None:
-    expected = {name: next((e for e, verbs in VERBS.items() if re.match(verbs, name)), None) for name in rows()}
-    assert expected == {name: effect for effect in Effect for name in rows(effect)}
+def test_a_method_changes_something_if_its_verb_says_so() -> None:
+    """So that every refusal of a change is recorded, and none of anything else."""
+    assert {path: effect_by_name(path) for path in contract()} == {
+        path: PERMISSIONS[path].effect for path in contract()
+    }
 
 
-def test_who_changes_what() -> None:
-    """An ADMIN anything; the owners their credentials and tokens, with the right to edit; others nothing."""
-    owned = {name for name in rows(Effect.CHANGE) if name.endswith(("Credential", "Token"))}
-    for name, grants in rows(Effect.CHANGE).items():
-        others = dict.fromkeys((PSP, ACQUIRER, MERCHANT), Grant.EDIT) if name in owned else {}
-        assert (name, {ADMIN: Grant.ANY, **others}) == (name, grants)
-    assert 6 == len(owned)
+def test_the_contract_says_of_every_view_that_it_changes_nothing_and_of_no_change() -> None:
+    said = {path for path, comment in contract().items() if "Changes nothing." in comment}
+    assert {path for path in contract() if PERMISSIONS[path].effect is Effect.VIEW} <= said
+    assert not said & {path for path in contract() if PERMISSIONS[path].effect is Effect.CHANGE}
 
 
-def test_who_uses_keys() -> None:
-    """An ADMIN, and a SERVICE: it verifies for the merchants that it lists, and all else needs the right to sign."""
-    for name, grants in rows(Effect.USE).items():
-        expected = Grant.OWN if name.startswith("Verify") else Grant.SIGN
-        assert (name, {ADMIN: Grant.ANY, SERVICE: expected}) == (name, grants)
+def callers(path: str) -> dict[PrincipalKind, Grant]:
+    """Who may call by the words of the contract: `For: …`, to the end of the sentence."""
+    words = re.search(r"For: (.*?)\.", contract()[path])
+    assert words is not None, path
+    if same := re.fullmatch(r"as (\w+)", words[1]):
+        return callers(path.rpartition("/")[0] + "/" + same[1])
+    grants: dict[PrincipalKind, Grant] = {}
+    for part in words[1].split("; "):
+        grants.update(WORDS[part] if part in WORDS else dict.fromkeys(map(PrincipalKind, part.split(", ")), Grant.ANY))
+    return grants
 
 
-def test_an_auditor_views_everything_that_is_a_view_of_what_is_stored() -> None:
-    """The import key is for those who import."""
-    assert {"GetImportKey"} == {name for name, grants in rows(Effect.VIEW).items() if AUDITOR not in grants}
-    assert {Grant.ANY} == {grants[AUDITOR] for grants in rows().values() if AUDITOR in grants}
+@pytest.mark.parametrize("path", list(contract()))
+def test_a_row_is_what_the_contract_says(path: str) -> None:
+    assert callers(path) == PERMISSIONS[path].grants
 
 
-def test_owners_view_their_own_and_never_principals_or_the_audit_record() -> None:
-    for kind in (PSP, ACQUIRER, MERCHANT):
-        views = {name: grants[kind] for name, grants in rows(Effect.VIEW).items() if kind in grants}
-        own = {name for name, grant in views.items() if grant is Grant.OWN}
-        assert {"GetCredential", "ListCredentials", "ListTokens", "GetMerchant", "ListMerchants"} == own
-        assert {"GetImportKey", "ServerReflectionInfo"} == set(views) - own
+def test_auditors_and_services_change_nothing() -> None:
+    for kind in (PrincipalKind.AUDITOR, PrincipalKind.SERVICE):
+        assert Effect.CHANGE not in {PERMISSIONS[method].effect for method in grants_of(kind)}
+
+
+def test_every_way_to_a_new_secret_of_a_slot_needs_remote_access_for_the_api_password() -> None:
+    giving = {path for path in contract() if re.search(r"/(Create|Renew|Import)Credential$", path)}
+    assert giving == REMOTE_METHODS
+
+
+def test_only_a_list_of_what_the_caller_may_see_is_filtered() -> None:
+    assert {"/keysvc.v1.MerchantService/ListMerchants"} == FILTERED
 
 
 def test_what_a_kind_may_call_is_its_column_of_the_table() -> None:
     for kind in PrincipalKind:
-        expected = {method: row.grants[kind] for method, row in PERMISSIONS.items() if kind in row.grants}
-        assert expected == grants_of(kind)
-
-
-def test_new_api_passwords_come_by_no_other_method() -> None:
-    """Every change of a credential, but that which ends it."""
-    changes = {name for name in PERMISSIONS if name.endswith("Credential") and "Get" not in name}
-    assert changes - {"/keysvc.v1.CredentialService/RevokeCredential"} == REMOTE_METHODS
+        column = {method: row.grants[kind] for method, row in PERMISSIONS.items() if kind in row.grants}
+        assert column == grants_of(kind)

@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 import pytest
 from support.asking import ask, refused, request
+from support.methods import call_raw
 from support.server import Client, DevServer, refusal
 
 from keysvc.v1 import audit_service_pb2 as apb
@@ -30,9 +31,8 @@ def test_a_connection_ends_at_its_age_while_no_call_fails(tmp_path: Path) -> Non
             ask(client, "CreateMerchant", merchant_id=f"m-{made}")
             made += 1
             time.sleep(0.05)
-        answer = client.channel.unary_unary(EVENTS, response_deserializer=apb.ListAuditEventsResponse.FromString)(
-            apb.ListAuditEventsRequest(page_size=1000).SerializeToString(), metadata=client.metadata, timeout=20
-        )
+        listed = apb.ListAuditEventsRequest(page_size=1000).SerializeToString()
+        answer = apb.ListAuditEventsResponse.FromString(call_raw(client, EVENTS, listed))
     assert 0 == server.stop()
     peers = [event.peer for event in answer.events if "CreateMerchant" in event.method]
     assert made == len(peers)
@@ -79,7 +79,9 @@ def settings_of(address: str) -> dict[int, int]:
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"GET / HTTP/1.1\r\nHost: keysvc\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"\0" * 64]
+    "garbage",
+    [b"GET / HTTP/1.1\r\nHost: keysvc\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", bytes(64)],
+    ids=["HTTP/1.1", "TLS", "NULs"],
 )
 def test_what_is_not_http2_is_cut_off_and_the_server_goes_on(server: DevServer, client: Client, garbage: bytes) -> None:
     host, _, port = server.address.rpartition(":")

@@ -1,7 +1,4 @@
-"""Each class of error, raised by a handler behind the real gate on a real socket; and errors that are none of ours.
-
-Some rows of the contract cannot be produced by any rpc yet (LAST_ADMIN, TOO_MANY_FAILURES, NOT_OWNER).
-"""
+"""Each class of error, raised by a handler behind the real gate on a real socket; and errors that are none of ours."""
 
 from __future__ import annotations
 
@@ -16,14 +13,16 @@ import structlog
 from support.server import Client, Refusal, refusal
 from support.softhsm import Tokens
 
-from keysvc.cli import wiring
+from keysvc.cli import assembly, metrics, wiring
+from keysvc.cli.assembly import Limits
 from keysvc.cli.settings import Settings
 from keysvc.model import errors
 from keysvc.model.errors import InvalidField, KeysvcError
+from keysvc.model.permissions import PERMISSIONS
 from keysvc.model.secrets import SecretText
 from keysvc.rpc.errors import CODES
 from keysvc.rpc.gate import Gate
-from keysvc.service.access import Access
+from keysvc.rpc.observation import Observer
 from keysvc.service.cache import Cache
 from keysvc.service.calls import Caller
 from keysvc.store import schema
@@ -58,7 +57,8 @@ def raising(tokens: Tokens, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with wiring.opened(settings, tokens.module, tokens.with_keys()) as core:
         wiring.initialised(core).put("admin", SecretText(PASSWORD))
         cache = Cache(core.store, core.token, core.sealer)
-        gate = Gate(cache, Access(cache, core.digester), lambda: 0, 100)
+        observer = Observer(PERMISSIONS, metrics.new_registry(), lambda _line: None)
+        gate = Gate(assembly.guards(core, cache, Limits.of(settings), observer), lambda: 0, 100)
         server = grpc.server(ThreadPoolExecutor(2), interceptors=[gate])
         add_CredentialServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
         port = server.add_insecure_port("127.0.0.1:0")
@@ -66,6 +66,7 @@ def raising(tokens: Tokens, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         with Client(f"127.0.0.1:{port}", f"admin:{PASSWORD}") as client:
             yield servicer, client
         server.stop(None).wait()
+        gate.close()
 
 
 def told_of(raising: tuple[Raising, Client], error: Exception) -> Refusal:

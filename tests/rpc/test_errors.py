@@ -1,7 +1,7 @@
 """The contract's table of errors, each row as a caller meets it: code, reason, details and a message.
 
-The rows that need something broken stand in test_outages.py and test_integrity.py; those that no rpc
-of this version can produce in test_error_mapping.py.
+The rows that need something broken stand in test_outages.py and test_integrity.py; those of
+rights, limits and principals in tests of their own.
 """
 
 from __future__ import annotations
@@ -45,7 +45,12 @@ TABLE = {
     "INTEGRITY": Code.DATA_LOSS,
 }
 """The contract's rows, written down from it."""
-ADDED = {"ALREADY_EXISTS": Code.ALREADY_EXISTS, "TOO_MANY_RETIRING": Code.FAILED_PRECONDITION}
+ADDED = {
+    "ALREADY_EXISTS": Code.ALREADY_EXISTS,
+    "TOO_MANY_RETIRING": Code.FAILED_PRECONDITION,
+    "TOO_MANY_TOKENS": Code.FAILED_PRECONDITION,
+    "DEADLINE_EXCEEDED": Code.DEADLINE_EXCEEDED,
+}
 """Rows that the .proto files add."""
 
 

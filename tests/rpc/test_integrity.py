@@ -13,6 +13,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from support.asking import ask, refused, request, result_of, slot_of, verify_key, verify_mac
 from support.outside import key_of, mac_of
+from support.principals import create
 from support.server import Client, DevServer, refusal
 
 Edit = Callable[..., list[Any]]

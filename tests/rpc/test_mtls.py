@@ -104,7 +104,7 @@ def test_without_a_good_certificate_the_handshake_fails(encrypted: Encrypted, ru
 
 
 def test_on_the_main_address_a_certificate_is_not_asked_for(encrypted: Encrypted, running: Running) -> None:
-    right = trusting(encrypted.servers, encrypted.clients.client(uri(AUDITOR)))
+    right = trusting(encrypted.servers.pem, encrypted.clients.client(uri(AUDITOR)))
     with Client(running.address, None, right) as client:
         assert "UNAUTHENTICATED" == refused(client, "ListMerchants").reason
 
@@ -113,19 +113,19 @@ def test_a_header_that_spells_the_spiffe_id_is_not_the_certificate(encrypted: En
     """Also after the certificate was used, and is remembered."""
     with encrypted.certified(running, encrypted.clients.client(uri(AUDITOR))) as client:
         ask(client, "ListMerchants")
-    with Client(running.address, None, trusting(encrypted.servers)) as client:
+    with Client(running.address, None, trusting(encrypted.servers.pem)) as client:
         client.metadata = (("authorization", AUDITOR),)
         assert "UNAUTHENTICATED" == refused(client, "ListMerchants").reason
 
 
 def test_a_wrong_password_is_not_made_good_by_a_certificate(encrypted: Encrypted, running: Running) -> None:
-    right = trusting(encrypted.servers, encrypted.clients.client(uri(AUDITOR)))
+    right = trusting(encrypted.servers.pem, encrypted.clients.client(uri(AUDITOR)))
     with Client(running.mtls_address, "admin:wrong", right) as client:
         assert "UNAUTHENTICATED" == refused(client, "ListMerchants").reason
 
 
 def test_a_password_counts_where_certificates_are_shown_too(encrypted: Encrypted, running: Running) -> None:
     credentials = encrypted.production.admin_credentials.read_text()
-    right = trusting(encrypted.servers, encrypted.clients.client(uri(AUDITOR)))
+    right = trusting(encrypted.servers.pem, encrypted.clients.client(uri(AUDITOR)))
     with Client(running.mtls_address, credentials, right) as client:
         assert "merchants/by-admin" == ask(client, "CreateMerchant", merchant_id="by-admin").name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -77,10 +77,15 @@ def replace_pair(encrypted: Encrypted, pair: Pair) -> None:
     replace_file(encrypted.directory / "server.key", pair.key)
 
 
+def replace_with_an_open_key(encrypted: Encrypted) -> None:
+    replace_pair(encrypted, encrypted.servers.server())
+    (encrypted.directory / "server.key").chmod(0o644)
+
+
 def test_a_client_that_trusts_the_ca_is_served_and_another_is_not(encrypted: Encrypted, running: Running) -> None:
     with encrypted.admin(running) as client:
         ask(client, "ListMerchants")
-    with Client(running.address, None, trusting(Authority("servers"))) as stranger:
+    with Client(running.address, None, trusting(Authority("servers").pem)) as stranger:
         assert grpc.StatusCode.UNAVAILABLE == code_of(lambda: ask(stranger, "ListMerchants"))
 
 
@@ -97,9 +102,9 @@ def test_tls_before_1_2_is_refused_by_the_server(running: Running) -> None:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
-    with pytest.raises(ssl.SSLError, match="UNEXPECTED_EOF|ALERT_PROTOCOL_VERSION"):
+    with pytest.raises(ssl.SSLError, match=r"UNEXPECTED_EOF|ALERT_PROTOCOL_VERSION"):
         connected(running.address, context)
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
     with connected(running.address, context) as connection:
@@ -133,17 +138,18 @@ def test_half_of_a_new_pair_leaves_the_old_one_in_use_and_is_told_once(encrypted
 
 def test_files_that_cannot_be_served_leave_the_old_ones_in_use(encrypted: Encrypted, running: Running) -> None:
     before = in_file(encrypted)
-    certificate, key = encrypted.directory / "server.pem", encrypted.directory / "server.key"
+    certificate, client_ca = encrypted.directory / "server.pem", encrypted.directory / "clients.pem"
     expired = encrypted.servers.server(end=-timedelta(minutes=1))
-    broken = {
+    broken: dict[str, Callable[[], object]] = {
         "cut off": lambda: replace_file(certificate, certificate.read_bytes()[:100]),
         "empty": lambda: replace_file(certificate, b""),
         "gone": certificate.unlink,
         "expired": lambda: replace_pair(encrypted, expired),
-        "a key that others can read": lambda: (replace_pair(encrypted, encrypted.servers.server()), key.chmod(0o644)),
-        "no client CA": lambda: (encrypted.write_certificates(), (encrypted.directory / "clients.pem").write_text("")),
+        "a key that others can read": lambda: replace_with_an_open_key(encrypted),
+        "no client CA": lambda: client_ca.write_text(""),
     }
     for number, (what, breaks) in enumerate(broken.items(), start=1):
+        encrypted.write_certificates()
         breaks()
         assert before == served_at(running.address), what
         assert number == told(running, "tls.reload_failed"), what
@@ -170,7 +176,7 @@ def test_clients_of_a_new_ca_are_let_in_and_those_of_the_old_one_no_more(
         codes = []
         for authority in (encrypted.clients, newer):
             with encrypted.certified(running, authority.client(uri(AUDITOR))) as client:
-                codes.append(code_of(lambda: ask(client, "ListMerchants")))  # noqa: B023 - called at once
+                codes.append(code_of(lambda: ask(client, "ListMerchants")))
         return codes
 
     both = encrypted.clients.pem + newer.pem

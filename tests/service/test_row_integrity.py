@@ -73,6 +73,7 @@ TAKEN_AWAY: Edits = {
 UNREADABLE = [("credential", "hmac_algorithm = 'HMAC_MD5'")]
 UNREADABLE_SQLITE = [
     ("merchant", "create_time = 'yesterday'"),
+    ("merchant", "display_name = CAST(x'ff' AS TEXT)"),
     ("merchant", "create_time = 5"),
     ("credential", "create_time = x'00'"),
     ("credential", "mac = 'text'"),

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+Key = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 LONG = timedelta(days=2)
 LOOPBACK: tuple[x509.GeneralName, ...] = (
@@ -42,7 +44,7 @@ class Authority:
     """A CA of its own."""
 
     def __init__(self, name: str = "a test's CA") -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._key = _new_key()
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         now = datetime.now(UTC)
         self._certificate = (
@@ -65,13 +67,13 @@ class Authority:
         path.write_bytes(self.pem)
         return path
 
-    def server(self, begin: timedelta = -LONG, end: timedelta = LONG) -> Pair:
+    def server(self, begin: timedelta = -LONG, end: timedelta = LONG, key: Key | None = None) -> Pair:
         """For loopback; valid from `begin` to `end`, counted from now."""
-        return self._issue("server", LOOPBACK, ExtendedKeyUsageOID.SERVER_AUTH, (begin, end))
+        return self._issue("server", LOOPBACK, ExtendedKeyUsageOID.SERVER_AUTH, (begin, end), key or _new_key())
 
     def client(self, *names: x509.GeneralName, end: timedelta = LONG, common_name: str = "client") -> Pair:
         """With these subject alternative names; without the extension where there are none."""
-        return self._issue(common_name, names, ExtendedKeyUsageOID.CLIENT_AUTH, (-LONG, end))
+        return self._issue(common_name, names, ExtendedKeyUsageOID.CLIENT_AUTH, (-LONG, end), _new_key())
 
     def _issue(
         self,
@@ -79,8 +81,8 @@ class Authority:
         names: Sequence[x509.GeneralName],
         use: x509.ObjectIdentifier,
         valid: tuple[timedelta, timedelta],
+        key: Key,
     ) -> Pair:
-        key = ec.generate_private_key(ec.SECP256R1())
         now = datetime.now(UTC)
         builder = (
             x509.CertificateBuilder()
@@ -97,6 +99,10 @@ class Authority:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
         return Pair(certificate, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def _new_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
 
 
 def uri(value: str) -> x509.GeneralName:

@@ -12,6 +12,7 @@ import grpc
 from keysvc.v1 import principal_service_pb2 as pb
 from keysvc.v1.principal_pb2 import Principal
 from support.certificates import Authority, Pair
+from support.methods import call_raw
 from support.production import Production
 from support.program import Running, serving
 from support.server import Client
@@ -52,11 +53,11 @@ class Encrypted:
 
     def admin(self, running: Running) -> Client:
         """By password, on the main address."""
-        return Client(running.address, self.production.admin_credentials.read_text(), trusting(self.servers))
+        return Client(running.address, self.production.admin_credentials.read_text(), trusting(self.servers.pem))
 
     def certified(self, running: Running, pair: Pair | None) -> Client:
         """By nothing but a certificate, on the address for those who have one."""
-        return Client(running.mtls_address, None, trusting(self.servers, pair))
+        return Client(running.mtls_address, None, trusting(self.servers.pem, pair))
 
 
 def make_encrypted(directory: Path) -> Encrypted:
@@ -67,15 +68,14 @@ def make_encrypted(directory: Path) -> Encrypted:
     return made
 
 
-def trusting(authority: Authority, pair: Pair | None = None) -> grpc.ChannelCredentials:
+def trusting(ca: bytes, pair: Pair | None = None) -> grpc.ChannelCredentials:
     """A client's credentials; with `pair` it can show a certificate."""
     shown = (pair.key, pair.certificate) if pair else (None, None)
-    return grpc.ssl_channel_credentials(authority.pem, *shown)
+    return grpc.ssl_channel_credentials(ca, *shown)
 
 
 def create_auditor(client: Client, principal_id: str, spiffe_id: str) -> None:
     wanted = pb.CreatePrincipalRequest(
         principal_id=principal_id, principal=Principal(kind=Principal.Kind.AUDITOR, spiffe_id=spiffe_id)
     )
-    method = client.channel.unary_unary(CREATE_PRINCIPAL)
-    method(wanted.SerializeToString(), metadata=client.metadata, timeout=20)
+    call_raw(client, CREATE_PRINCIPAL, wanted.SerializeToString())

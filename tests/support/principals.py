@@ -14,10 +14,8 @@ KINDS = ("ADMIN", "PSP", "ACQUIRER", "MERCHANT", "SERVICE", "AUDITOR")
 
 def create(client: Client, principal_id: str, kind: str, **fields: Any) -> str:
     """Adds a principal; returns its password."""
-    made: pb.CreatePrincipalResponse = tell(
-        client, "CreatePrincipal", principal_id=principal_id, principal={"kind": kind, **fields}
-    )
-    return made.password
+    made = ask(client, "CreatePrincipal", principal_id=principal_id, principal={"kind": kind, **fields})
+    return str(made.password)
 
 
 def update(client: Client, principal_id: str, **fields: Any) -> Any:

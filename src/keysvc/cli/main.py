@@ -54,6 +54,7 @@ def dev(
     """Serve on loopback with a token and a database of its own, made if they are missing."""
     look = logs.for_people()
     logs.to_stderr(look)
+    hardening.log_what_is_missing()
     if tls:
         settings, certificates = development.encrypted(read_settings(), wiring.now())
     else:
@@ -73,9 +74,8 @@ def dev(
 
     def ready(address: str, mtls_address: str | None) -> None:
         also = f", clients with certificates on {mtls_address}" if mtls_address else ""
-        typer.echo(f"keysvc dev: serving on {address}, state in {settings.home}{also}; try")
-        for line in _grpcurl_lines(address, mtls_address, admin_file, certificates):
-            typer.echo(f"  {line}")
+        told = f"keysvc dev: serving on {address}, state in {settings.home}{also}; try"
+        typer.echo("\n  ".join([told, *_grpcurl_lines(address, mtls_address, admin_file, certificates)]))
 
     wiring.serve(settings, module, config, look.call, ready)
 
@@ -85,6 +85,7 @@ def serve() -> None:
     """Serve with the token and database that the settings name. Makes no keys: `keysvc init` does."""
     look = logs.for_machines()
     logs.to_stderr(look)
+    hardening.log_what_is_missing()
     settings = read_settings()
     check_encryption(settings)
     config = wiring.token_config(settings)

@@ -22,7 +22,7 @@ from keysvc.hsm.token import Token
 from keysvc.model.errors import Misconfigured
 from keysvc.model.permissions import PERMISSIONS
 from keysvc.rpc.observation import CallLine, Observer
-from keysvc.rpc.server import ServerConfig
+from keysvc.rpc.server import Server, ServerConfig
 from keysvc.rpc.tls import Certificates
 from keysvc.rpc.tls_files import TlsFiles
 from keysvc.service.audit import AuditSigner, note_start
@@ -114,24 +114,14 @@ def serve(settings: Settings, module: Module, config: TokenConfig, call_line: Ca
     """Serves until SIGTERM or SIGINT, then drains. Raises Misconfigured."""
     # Blocked in every thread, and waited for below: a handler of Python's could be kept from running by the wait.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
+    # Files that cannot be served are told before the token is asked for anything.
+    server_config = _server_config(settings)
     with ExitStack() as stack:
         core = stack.enter_context(opened(settings, module, config))
         require_bound(core.store, core.token)
         usage = Usage(core.store)
         maintenance = Maintenance(core.store, usage, core.reporter, now)
-        call_log = CallLog(call_line, logs.write_lines)
-        call_log.start()
-        stack.callback(call_log.stop)
-        registry, limits = metrics.new_registry(), Limits.of(settings)
-        observer = Observer(PERMISSIONS, registry, call_log.put if settings.log_calls else no_log)
-        cache = Cache(core.store, core.token, core.sealer)
-        interceptors = (stack.enter_context(tracing.exporting()),) if settings.traces else ()
-        server_config = replace(_server_config(settings), interceptors=interceptors)
-        server = assembly.server(server_config, core, cache, usage, limits, observer)
-        registry.register(metrics.Parts(core, cache, limits, call_log, server.calls_waiting))
-        if settings.metrics_listen is not None:
-            metrics_address = stack.enter_context(metrics.served(settings.metrics_listen, registry))
-            log.info("metrics.serving", address=metrics_address)
+        server = _observed_server(settings, server_config, core, usage, call_line, stack)
         note_start(core.store, now)
         maintenance.start()
         stack.callback(maintenance.stop)
@@ -146,6 +136,26 @@ def serve(settings: Settings, module: Module, config: TokenConfig, call_line: Ca
         # A second SIGTERM changes nothing; a second Ctrl-C ends the process at once.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def _observed_server(
+    settings: Settings, config: ServerConfig, core: Core, usage: Usage, call_line: CallLook, stack: ExitStack
+) -> Server:
+    """The server, with the log of its calls, its metrics and its traces: those end with `stack`."""
+    call_log = CallLog(call_line, logs.write_lines)
+    call_log.start()
+    stack.callback(call_log.stop)
+    registry, limits = metrics.new_registry(), Limits.of(settings)
+    observer = Observer(PERMISSIONS, registry, call_log.put if settings.log_calls else no_log)
+    if settings.traces:
+        config = replace(config, interceptors=(stack.enter_context(tracing.exporting()),))
+    cache = Cache(core.store, core.token, core.sealer)
+    server = assembly.server(config, core, cache, usage, limits, observer)
+    registry.register(metrics.Parts(core, cache, limits, call_log, server.calls_waiting))
+    if settings.metrics_listen is not None:
+        address = stack.enter_context(metrics.served(settings.metrics_listen, registry))
+        log.info("metrics.serving", address=address)
+    return server
 
 
 def _server_config(settings: Settings) -> ServerConfig:

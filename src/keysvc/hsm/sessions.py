@@ -12,7 +12,6 @@ import contextlib
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar, TypeVarTuple
 
 import pkcs11
@@ -24,6 +23,7 @@ from keysvc.hsm.connection import Connection, TokenConfig, WrongPin, connect
 from keysvc.hsm.faults import Fault, classify
 from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.module import Module
+from keysvc.hsm.workers import TokenFigures, Worker
 from keysvc.model.errors import HsmUnavailable, Misconfigured
 
 Ts = TypeVarTuple("Ts")
@@ -39,34 +39,6 @@ _TRY_AGAIN = "The token could not do this now: try again"
 _WITNESS = b"keysvc: the keys of the start"
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class TokenFigures:
-    """What was done in the token since the start, and what of it is in use."""
-
-    operations: int
-    errors: int
-    sessions: int
-    sessions_in_use: int
-    handles: int
-    handle_hits: int
-    """Since the token was reset last, like the misses."""
-    handle_misses: int
-
-
-class Worker:
-    """A place in the pool: its session, which is another one after a failure, and what was done there.
-
-    One call has it at a time, so it counts without a lock.
-    """
-
-    __slots__ = ("errors", "operations", "session")
-
-    def __init__(self) -> None:
-        self.session: Session
-        self.operations = 0
-        self.errors = 0
 
 
 class Sessions:

@@ -13,7 +13,8 @@ from keysvc.hsm.connection import TokenConfig
 from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.keys import KeyShape, NewKey, WrappedKey
 from keysvc.hsm.module import Module
-from keysvc.hsm.sessions import Sessions, TokenFigures
+from keysvc.hsm.sessions import Sessions
+from keysvc.hsm.workers import TokenFigures
 from keysvc.model.errors import HsmUnavailable
 
 

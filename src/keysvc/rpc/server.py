@@ -88,6 +88,7 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
         names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
+        self._certificates = config.certificates
         self._monitor = HealthMonitor(servicer, SERVICES, checks)
         self.address = self._bind_main(config)
         self.mtls_address = self._bind_mutual(config)
@@ -95,6 +96,8 @@ class Server:
     def start(self) -> None:
         self._monitor.start()
         self._server.start()
+        if self._certificates is not None:
+            self._certificates.log_expiry()
 
     def stop(self) -> None:
         """Drains: NOT_SERVING, no new calls, and those in flight finish. Blocks until they have."""

@@ -36,7 +36,6 @@ class Certificates:
         # Taken before the files are read, so that a change in between is seen.
         self._seen = files.stamp()
         self._material = files.load(now())
-        log.info("tls.loaded", certificate=str(files.certificate), expires=self._material.expires.isoformat())
 
     def server_only(self) -> grpc.ServerCredentials:
         """For a port where clients show no certificate."""
@@ -47,6 +46,9 @@ class Certificates:
         """For a port where a certificate of the client CA is required."""
         first, newer = self._following(_for_certified)
         return grpc.dynamic_ssl_server_credentials(first, newer, require_client_authentication=True)
+
+    def log_expiry(self) -> None:
+        log.info("tls.serving", expires=self._material.expires.isoformat())
 
     def _following(self, configure: Callable[[TlsMaterial], _Configuration]) -> tuple[_Configuration, _Fetcher]:
         """What a port begins with, and what gRPC asks for a newer one."""

@@ -80,7 +80,6 @@ class Maintenance:
         self._stopped.set()
         self._thread.join()
         self._round(0)
-        self._attempt(self._audit.sign)
 
     def expire(self) -> int:
         """Erases the keys whose overlap has ended; they verify nothing already. Returns how many."""
@@ -93,19 +92,21 @@ class Maintenance:
         return len(expired)
 
     def _run(self) -> None:
+        self._attempt(self._audit.sign)
         for second in count(1):
             if self._stopped.wait(FLUSH_SECONDS):
                 return
             self._round(second)
 
     def _round(self, second: int) -> None:
+        """Round 0 is the last: it does what every round does, and has the record signed."""
         self._attempt(self._write)
         if second % EXPIRE_EVERY == 1:
             self._attempt(self.expire)
         if second % FORGET_EVERY == 1:
             self._attempt(self._forget)
         self._attempt(self._audit.look)
-        if second % SIGN_SECONDS == 1:
+        if second % SIGN_SECONDS == 0:
             self._attempt(self._audit.sign)
 
     def _write(self) -> None:

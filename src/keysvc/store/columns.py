@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from dataclasses import astuple, is_dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -32,7 +33,11 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 class Listed(TypeDecorator[tuple[E, ...]], Generic[E]):
-    """A tuple of texts or of frozen dataclasses, kept as JSON. Reading what is no such list raises ValueError."""
+    """A tuple of texts or of frozen dataclasses, kept as JSON, in a row that carries a MAC.
+
+    What was altered until it is no such list is read as an empty one: the row's MAC then fails as for any other
+    alteration, unless the list is empty indeed.
+    """
 
     impl = Text
     element: ClassVar[type]
@@ -41,7 +46,25 @@ class Listed(TypeDecorator[tuple[E, ...]], Generic[E]):
         return None if value is None else _adapter(self.element).dump_json(value).decode()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> tuple[E, ...] | None:  # noqa: ARG002
-        return None if value is None else _adapter(self.element).validate_json(value)
+        if value is None:
+            return None
+        try:
+            return _utc_only(_adapter(self.element).validate_json(value))
+        except ValueError:
+            return ()
+
+
+def _utc_only(found: tuple[E, ...]) -> tuple[E, ...]:
+    """Raises ValueError for a time that was not written here: ours are aware and UTC."""
+    for each in found:
+        times = [
+            value
+            for value in (astuple(each) if is_dataclass(each) and not isinstance(each, type) else ())
+            if isinstance(value, datetime)
+        ]
+        if any(time.utcoffset() != timedelta(0) for time in times):
+            raise ValueError("a time that is not in UTC")
+    return found
 
 
 @cache

@@ -91,7 +91,8 @@ class Store:
         """Notes a JWT's use. False where it was used before, on any replica."""
         row = {"principal": principal_id, "jti_hash": jti_hash, "expire_time": expire_time}
         with self._writing() as connection:
-            return connection.execute(self._insert(USED_JWT).on_conflict_do_nothing(), row).rowcount == 1
+            insertion = self._insert(USED_JWT).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
+            return connection.execute(insertion, row).rowcount == 1
 
     def audit_events(self, after: int, limit: int, wanted: EventFilter) -> list[ChainedEvent]:
         return self._read(audit_log.events, after, limit, wanted)

@@ -79,7 +79,8 @@ class TokenServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeToken(self, request, context):
-        """Ends a token at once and for good: what the service kept of it is erased.
+        """Ends a token at once and for good: what the service kept of it is erased. Where the merchant's tokens
+        were altered in the database, all of them are, and the answer holds the name alone.
         For: as CreateToken. Errors: NOT_FOUND, REQUEST_ALREADY_DONE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

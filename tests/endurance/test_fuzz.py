@@ -1,0 +1,132 @@
+"""Mutated requests to every rpc, by callers of every kind: whatever is sent, the answer is one that is documented."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message_factory import GetMessageClass
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from support.server import CALL_SECONDS, Client, DevServer, Refusal
+
+from endurance import planted
+from endurance.conftest import Sizes
+from endurance.contract import CODES, Rpc, rpcs
+from endurance.fuzz_world import JWT_CALLER, FuzzWorld
+from endurance.fuzzers import Fuzzer, fuzzers
+from endurance.logs import trouble_in
+from endurance.mutations import requests
+
+PARTS = 2
+"""Each takes every other rpc, with a server of its own, so that two processes can share the work."""
+RENEW_AFTER = 250
+"""Calls, after which merchants are taken that nothing has happened to."""
+KEEPERS = {"admin-credentials", "pin"}
+SHORT_SECONDS = 0.004
+"""A deadline that most calls miss."""
+
+
+@dataclass
+class Judge:
+    """Calls, and raises AssertionError for an answer that is not documented."""
+
+    world: FuzzWorld
+    channel: grpc.Channel
+    met: Counter[str] = field(default_factory=Counter)
+    """What was answered, by rpc and result."""
+    calls: int = 0
+
+    def call(self, rpc: Rpc, raw: bytes, fuzzer: Fuzzer, hurried: bool) -> None:
+        if self.calls % RENEW_AFTER == RENEW_AFTER - 1:
+            self.world.renew()
+        self.calls += 1
+        filled = self.world.actual.fill(raw)
+        if planted.strayed(GetMessageClass(rpc.method.input_type), filled):
+            return
+        call: Any = self.channel.unary_unary(rpc.path)
+        metadata = tuple(("authorization", header) for header in fuzzer.headers())
+        try:
+            answer = call(filled, metadata=metadata, timeout=SHORT_SECONDS if hurried else CALL_SECONDS)
+        except grpc.RpcError as error:
+            self._judge(rpc, error, fuzzer, hurried)
+        else:
+            assert fuzzer.known, f"{rpc} answered {fuzzer.label}"
+            GetMessageClass(rpc.method.output_type).FromString(answer)
+            self.met[f"{rpc} OK"] += 1
+
+    def _judge(self, rpc: Rpc, error: grpc.RpcError, fuzzer: Fuzzer, hurried: bool) -> None:
+        refused = Refusal(error)
+        self.met[f"{rpc} {refused.reason or refused.code.name}"] += 1
+        said = f"{refused.message} {error.trailing_metadata()}".encode()  # type: ignore[attr-defined]
+        assert not planted.stands_in(said), f"{rpc} tells a secret: {said!r}"
+        if hurried and refused.code is grpc.StatusCode.DEADLINE_EXCEEDED:
+            return  # told by the client's own clock, before any answer
+        assert refused.reason in rpc.reasons, f"{rpc} ended with {refused.code} {refused.reason}: {refused.message}"
+        assert CODES[refused.reason] == refused.code.name, refused.reason
+        assert refused.info.domain == "keysvc"
+        assert (refused.reason == "INVALID_FIELD") == bool(refused.fields), refused.message
+        if not fuzzer.known:
+            assert "UNAUTHENTICATED" == refused.reason, fuzzer.label
+
+
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_answer_to_mutated_requests_is_documented(tmp_path: Path, sizes: Sizes, part: int) -> None:
+    server = DevServer(tmp_path / "home").start()
+    try:
+        with server.client() as client:
+            world = FuzzWorld(server, client)
+            judge = Judge(world, client.channel)
+            for rpc in rpcs()[part::PARTS]:
+                _fuzz(judge, rpc, world, sizes)
+            _check_still_serves(client)
+    finally:
+        exit_code = server.stop()
+    assert 0 == exit_code
+    print(f"{judge.calls} calls: {dict(sorted(judge.met.items()))}")
+    assert judge.calls >= sizes.fuzzed_calls // PARTS * 0.95
+    assert set() == {f"{rpc} OK" for rpc in rpcs()[part::PARTS]} - judge.met.keys(), "nothing right was sent"
+    assert [] == [file.name for file in _files(server) if _tells(file.read_bytes(), world)]
+    assert [] == trouble_in(server)
+
+
+def _fuzz(judge: Judge, rpc: Rpc, world: FuzzWorld, sizes: Sizes) -> None:
+    callers = fuzzers(world.passwords, world.signer, JWT_CALLER)
+    hurried = st.sampled_from([False] * 49 + [True])
+
+    @settings(
+        max_examples=-(-sizes.fuzzed_calls // len(rpcs())),
+        deadline=None,
+        database=None,
+        derandomize=not sizes.soak,
+        print_blob=True,
+        # A smaller request tells no more: what it meets has changed since.
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(requests(rpc, world.likely()), callers, hurried)
+    def run(raw: bytes, fuzzer: Fuzzer, hurried: bool) -> None:
+        judge.call(rpc, raw, fuzzer, hurried)
+
+    world.renew()
+    run()
+
+
+def _check_still_serves(client: Client) -> None:
+    name = client.active_merchant("after-all")
+    assert "merchants/after-all" == name
+
+
+def _tells(data: bytes, world: FuzzWorld) -> bool:
+    return planted.stands_in(data) or any(secret.encode() in data for secret in world.secrets)
+
+
+def _files(server: DevServer) -> Iterator[Path]:
+    yield from sorted(path for path in server.home.rglob("*") if path.is_file() and path.name not in KEEPERS)
+    yield server.log
