@@ -18,8 +18,9 @@ from sqlalchemy import event
 
 from bench.questions import read_merchants
 from keysvc.cli import development, wiring
+from keysvc.cli.assembly import Core
 from keysvc.cli.settings import Settings, read_settings
-from keysvc.cli.wiring import Core, now
+from keysvc.cli.wiring import now
 from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.keys import KeyShape
 from keysvc.model.names import CredentialName

@@ -22,9 +22,10 @@ from bench.cores import Cores
 from bench.questions import macs_file, merchant_id, message_for, read_merchants
 from bench.servers import THIS_TREE, Source, program
 from keysvc.cli import development, wiring
+from keysvc.cli.assembly import Core
 from keysvc.cli.first_admin import ensure_admin
 from keysvc.cli.settings import read_settings
-from keysvc.cli.wiring import Core, now
+from keysvc.cli.wiring import now
 from keysvc.model.names import CredentialName
 from keysvc.model.records import KeyRecord, MerchantRecord, MerchantState, SlotRecord
 from keysvc.model.slots import Slot

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import pty
@@ -11,6 +10,7 @@ import select
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -78,15 +78,15 @@ def everything(home: Path) -> list[str]:
         return list(connection.iterdump())
 
 
-def recomputed(lines: list[str]) -> list[str]:
-    """By docs/audit.md, and by nothing of keysvc's: the hash that each event should have."""
-    hashes = ["0" * 64]
-    for event in map(json.loads, lines):
-        fields = [event[name] for name in ("sequence", "time", "principal", "method", "resource", "version", "outcome",
-                                           "reason", "request_id", "peer")]  # fmt: skip
-        text = json.dumps(["keysvc audit event 1", *fields, hashes[-1]], separators=(",", ":"))
-        hashes.append(hashlib.sha256(text.encode()).hexdigest())
-    return hashes[1:]
+def documented_check(lines: list[str]) -> subprocess.CompletedProcess[str]:
+    """The one that docs/audit.md prints for people who have no keysvc, run as it is printed."""
+    document = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()
+    program = document.partition("```python\n")[2].partition("```")[0]
+    assert "import hashlib, json, sys" in program
+    assert "keysvc." not in program
+    return subprocess.run(
+        [sys.executable, "-c", program], input="\n".join(lines), capture_output=True, text=True, check=False, timeout=20
+    )
 
 
 def test_verify_finds_the_record_of_a_running_server_right(running: DevServer) -> None:
@@ -110,7 +110,11 @@ def test_export_writes_lines_that_anybody_can_check(running: DevServer) -> None:
     lines = done.stdout.splitlines()
     events = [json.loads(line) for line in lines]
     assert list(range(1, EVENTS + 1)) == [event["sequence"] for event in events]
-    assert recomputed(lines) == [event["hash"] for event in events]
+    right = documented_check(lines)
+    assert (0, "") == (right.returncode, right.stderr)
+    wrong = documented_check([line.replace("merchants/m", "merchants/n") for line in lines])
+    assert 1 == wrong.returncode
+    assert "AssertionError: 3" in wrong.stderr
     assert ["init", "start"] == [event["method"] for event in events[:2]]
 
 

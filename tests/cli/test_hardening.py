@@ -100,11 +100,9 @@ def test_what_production_writes_is_not_open_to_others(production: Production) ->
 @pytest.mark.parametrize("used", [False, True], ids=["an empty one", "a used one"])
 def test_a_home_that_others_can_enter_is_closed_to_them(home: Path, tmp_path: Path, used: bool) -> None:
     opened = tmp_path / "var"
+    opened.mkdir()
     if used:
-        opened.mkdir()
         shutil.copy2(home / "pin", opened / "pin")
-    else:
-        opened.mkdir()
     opened.chmod(0o755)
     with serving("dev", {"KEYSVC_LISTEN": "127.0.0.1:0"}, tmp_path) as served:
         assert 0o700 == opened.stat().st_mode & 0o777

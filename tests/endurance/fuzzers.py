@@ -51,14 +51,13 @@ class Signer:
         """`how` is what is wrong with it."""
         claims = self._claims(principal)
         now = int(time.time())
-        changed: dict[str, Any] = {
+        changes: dict[str, dict[str, Any]] = {
             "audience": {"aud": "another"}, "expired": {"iat": now - 120, "exp": now - 60}, "long": {"exp": now + 3600},
             "times": {"iat": 10**30, "exp": -(10**30)}, "subject": {"sub": "x" * 200}, "id": {"jti": "j" * 5_000},
-        }.get(how, {})  # fmt: skip
-        key = self._other if how == "key" else self._key
+        }  # fmt: skip
         if how == "none":
-            return jwt.encode(claims, None, "none")
-        return jwt.encode(claims | changed, key, "ES256")
+            return jwt.encode(claims, "", "none")
+        return jwt.encode(claims | changes.get(how, {}), self._other if how == "key" else self._key, "ES256")
 
     def _claims(self, principal: str) -> dict[str, Any]:
         now = int(time.time())

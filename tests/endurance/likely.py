@@ -50,7 +50,8 @@ class Likely:
             return st.sampled_from([value.number for value in field.enum_type.values])
         if field.name in ("name", "parent") and field.containing_type is rpc.method.input_type:
             return st.sampled_from(_names(rpc.method.name, field.name))
-        found = self.sample.get(f"{field.containing_type.name}.{field.name}") or self.sample.get(field.name)
+        message = field.containing_type.name if field.containing_type else ""
+        found = self.sample.get(f"{message}.{field.name}") or self.sample.get(field.name)
         return None if found is None else st.sampled_from(found)
 
 
@@ -87,6 +88,16 @@ def likely(page_tokens: tuple[str, ...], sealed: bytes) -> Likely:
         "display_name": ("", "Fuzz & Sons"),
         "psp": ("", "principals/caller-psp", f"principals/{UNKNOWN}"),
         "acquirer": ("", "principals/caller-acquirer"),
+        "CreatePrincipalRequest.principal": (
+            {"kind": "SERVICE", "can_sign": True, "merchants": [f"merchants/{OWN}"]},
+            {"kind": "PSP", "remote_access": True, "jwt_public_keys": [keys[0]]},
+            {"kind": "ADMIN", "spiffe_id": f"spiffe://fuzz/{NEW}"},
+        ),
+        "UpdatePrincipalRequest.principal": (
+            {"name": f"principals/{TARGET}", "can_sign": True, "state": "ACTIVE", "merchants": ["merchants/-"]},
+            {"name": f"principals/{TARGET}", "etag": "1", "spiffe_id": f"spiffe://fuzz/{NEW}"},
+        ),
+        "update_mask": ({"paths": ["can_sign", "state"]}, {"paths": ["spiffe_id"]}, {"paths": ["merchants", "etag"]}),
         "Principal.name": (
             f"principals/{TARGET}",
             f"principals/{TARGET}",

@@ -44,6 +44,10 @@ _ODD_BYTES = (
     st.binary(max_size=80)
     | st.builds(lambda value, times: value * times, st.binary(min_size=1, max_size=1), st.sampled_from(_LENGTHS))
 )  # fmt: skip
+_MOSTLY_SET = frozenset(
+    {"name", "parent", "merchant_id", "principal_id", "principal", "update_mask", "mac", "api_key", "ciphertext"}
+)
+"""Fields without which a call is refused before anything else is looked at."""
 _SELDOM = 60
 """Of so many values one is huge: those are slow to make, to send and to read."""
 
@@ -52,7 +56,7 @@ def requests(rpc: Rpc, likely: Likely) -> SearchStrategy[bytes]:
     """The bytes of requests to a method; most of them are messages."""
     message = GetMessageClass(rpc.method.input_type)
     fields = rpc.method.input_type.fields
-    named = {field.name: _values(field, rpc, likely) for field in fields if field.name in ("name", "parent")}
+    named = {field.name: _values(field, rpc, likely) for field in fields if field.name in _MOSTLY_SET}
     others = {field.name: _values(field, rpc, likely) for field in fields if field.name not in named}
     made = st.fixed_dictionaries(named, optional=others).map(lambda values: message(**values).SerializeToString())
     broken = mostly(made.flatmap(_mutated), st.binary(max_size=60), 4)
@@ -69,7 +73,7 @@ def _values(field: FieldDescriptor, rpc: Rpc, likely: Likely) -> SearchStrategy[
 
 def _one(field: FieldDescriptor, rpc: Rpc, likely: Likely) -> SearchStrategy[Any]:
     known = likely.values(rpc, field)
-    if field.type == FieldDescriptor.TYPE_MESSAGE:
+    if field.message_type is not None:
         nested = {inner.name: _values(inner, rpc, likely) for inner in field.message_type.fields}
         made: SearchStrategy[Any] = st.fixed_dictionaries({}, optional=nested)
         return made if known is None else mostly(known, made, 5)

@@ -36,5 +36,5 @@ def strayed(message: type[Message], raw: bytes) -> bool:
     for field in parsed.DESCRIPTOR.fields:
         if field.name in SECRET_FIELDS and field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
             parsed.ClearField(field.name)
-    parsed.DiscardUnknownFields()  # type: ignore[attr-defined]
+    parsed.DiscardUnknownFields()
     return stands_in(parsed.SerializeToString())

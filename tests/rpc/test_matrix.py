@@ -190,7 +190,9 @@ def nothing_changed(client: Client, subjects: dict[Any, Subject]) -> Iterator[No
     yield
     for merchant in {subject.merchants[target] for subject in subjects.values() for target in ("own", "other")}:
         assert "2" == ask(client, "GetMerchant", name=merchant).etag
-        assert [0] * len(SLOTS) == [each.version for each in ask(client, "ListCredentials", parent=merchant).credentials]
+        assert [0] * len(SLOTS) == [
+            each.version for each in ask(client, "ListCredentials", parent=merchant).credentials
+        ]
         assert [] == list(ask(client, "ListTokens", parent=merchant).tokens)
 
 
@@ -252,9 +254,7 @@ def test_a_request_that_cannot_be_read_is_not_looked_at_for_those_who_may_not_ca
 
 
 @of_everybody
-def test_everybody_known_may_ask_for_reflection(
-    subjects: dict[Any, Subject], who: tuple[str, tuple[str, ...]]
-) -> None:
+def test_everybody_known_may_ask_for_reflection(subjects: dict[Any, Subject], who: tuple[str, tuple[str, ...]]) -> None:
     assert 1 == len(call_raw(subjects[who].client, REFLECTION, b"\x3a\x01*"))
 
 

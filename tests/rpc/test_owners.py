@@ -24,7 +24,7 @@ def owned(client: Client, principals: Principals, merchant_ids: Callable[[], str
     def make(kind: str, *rights: str) -> tuple[Client, str]:
         merchant_id = merchant_ids()
         name = f"merchants/{merchant_id}"
-        fields: dict[str, Any] = {right: True for right in rights}
+        fields: dict[str, Any] = dict.fromkeys(rights, True)
         if kind in ("MERCHANT", "SERVICE"):
             fields["merchants"] = [name]
         principal_id, caller = principals.make(kind, **fields)

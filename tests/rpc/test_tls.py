@@ -111,6 +111,12 @@ def test_tls_before_1_2_is_refused_by_the_server(running: Running) -> None:
         assert "TLSv1.2" == connection.version()
 
 
+def test_a_connection_that_says_nothing_is_closed(running: Running) -> None:
+    host, _, port = running.address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as silent:
+        assert b"" == silent.recv(1)
+
+
 def test_a_new_certificate_is_served_without_a_restart_and_old_connections_go_on(
     encrypted: Encrypted, running: Running
 ) -> None:

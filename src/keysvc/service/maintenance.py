@@ -20,6 +20,8 @@ from keysvc.store.store import Store
 
 REQUESTS_KEPT = timedelta(hours=48)
 """The contract says at least 24 hours."""
+JWTS_KEPT = timedelta(minutes=10)
+"""After their end: another replica's clock may be behind."""
 CHANGES_KEPT = 100_000
 """A replica that is further behind forgets everything, and reads anew."""
 EXPIRE_EVERY = 60
@@ -115,7 +117,7 @@ class Maintenance:
 
     def _forget(self) -> None:
         now = self._now()
-        self._store.forget_before(now, now - REQUESTS_KEPT, CHANGES_KEPT)
+        self._store.forget_before(now - JWTS_KEPT, now - REQUESTS_KEPT, CHANGES_KEPT)
 
     def _attempt(self, step: Callable[[], object]) -> None:
         """What fails is tried again in its next turn; the thread must live."""

@@ -8,7 +8,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Column, Connection, RowMapping, bindparam, select
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, OperationalError
 
 from keysvc.model.errors import Integrity
 from keysvc.model.principals import PrincipalKind, PrincipalRecord, PrincipalState
@@ -61,10 +61,18 @@ def _readable(query: Callable[P, R]) -> Callable[P, R]:
     def read(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return query(*args, **kwargs)
-        except (DataError, ValueError) as error:
-            raise Integrity("A stored row holds what keysvc never writes, and is not used") from error
+        except (DataError, ValueError, TypeError, OverflowError) as error:
+            raise _unreadable() from error
+        except OperationalError as error:
+            if "decode to UTF-8" not in str(error.orig):
+                raise
+            raise _unreadable() from error  # SQLite's words for text that is none
 
     return read
+
+
+def _unreadable() -> Integrity:
+    return Integrity("A stored row holds what keysvc never writes, and is not used")
 
 
 @_readable

@@ -91,8 +91,8 @@ class Store:
         """Notes a JWT's use. False where it was used before, on any replica."""
         row = {"principal": principal_id, "jti_hash": jti_hash, "expire_time": expire_time}
         with self._writing() as connection:
-            insertion = self._insert(USED_JWT).on_conflict_do_nothing().execution_options(preserve_rowcount=True)
-            return connection.execute(insertion, row).rowcount == 1
+            added = self._insert(USED_JWT).on_conflict_do_nothing().returning(USED_JWT.c.principal)
+            return connection.execute(added, row).first() is not None
 
     def audit_events(self, after: int, limit: int, wanted: EventFilter) -> list[ChainedEvent]:
         return self._read(audit_log.events, after, limit, wanted)
@@ -139,12 +139,12 @@ class Store:
         with self._connected() as connection:
             return [(row.merchant_id, Slot(row.slot), row.version) for row in connection.execute(query)]
 
-    def forget_before(self, now: datetime, requests_before: datetime, changes_kept: int) -> None:
+    def forget_before(self, jwts_before: datetime, requests_before: datetime, changes_kept: int) -> None:
         """Deletes old request_ids, ended JWTs, all but the newest changes, and uses written after their key's end."""
         newest = select(func.coalesce(func.max(CHANGE.c.epoch), 0)).scalar_subquery()
         with self._writing() as connection:
             connection.execute(delete(REQUEST).where(REQUEST.c.time < requests_before))
-            connection.execute(delete(USED_JWT).where(USED_JWT.c.expire_time < now))
+            connection.execute(delete(USED_JWT).where(USED_JWT.c.expire_time < jwts_before))
             connection.execute(delete(CHANGE).where(CHANGE.c.epoch <= newest - changes_kept))
             connection.execute(delete(USAGE).where(~_ITS_KEY.exists()))
 
