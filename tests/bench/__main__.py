@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -14,10 +14,12 @@ from typing import Annotated
 import typer
 
 from bench import cores, machine, report
+from bench.commits import is_here
 from bench.cores import Cores
-from bench.figures import Plan, Row, Steps
+from bench.figures import Plan, Steps
 from bench.populate import populate
-from bench.scenarios import before_after, beside_bare, creates, many_merchants
+from bench.report import Line
+from bench.scenarios import before_after, beside_bare, creates, many_merchants, timing
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 BEFORE = "12d0c73"
@@ -27,7 +29,7 @@ FULL = Plan(
 )  # fmt: skip
 QUICK = Plan(rounds=1, seconds=0.2, few=50, many=200, working_set=10, creates=10, asks=10, before=BEFORE)
 
-Scenario = Callable[[Path, Plan, Cores, Steps], list[Row]]
+Scenario = Callable[[Path, Plan, Cores, Steps], Sequence[Line]]
 
 
 class Section(StrEnum):
@@ -37,6 +39,7 @@ class Section(StrEnum):
     B = "B"
     C = "C"
     D = "D"
+    E = "E"
 
 
 SCENARIOS: dict[Section, Scenario] = {
@@ -44,6 +47,7 @@ SCENARIOS: dict[Section, Scenario] = {
     Section.B: many_merchants.run,
     Section.C: creates.run,
     Section.D: before_after.run,
+    Section.E: timing.run,
 }
 
 
@@ -60,15 +64,24 @@ def bench(
     seconds: Annotated[
         float | None, typer.Option(help=f"Length of a round under load, {FULL.seconds:g} by default.", min=0.1)
     ] = None,
+    before: Annotated[str, typer.Option(help="The commit that D measures this tree against.")] = BEFORE,
     write: Annotated[bool, typer.Option("--write", help="Write docs/performance.md too.")] = False,
 ) -> None:
-    """Measure keysvc beside a bare gRPC server and a bare token. State stands in TMPDIR: let it be a real disk."""
+    """Measure keysvc beside a bare gRPC server, a bare token, and itself at an earlier commit.
+
+    State stands in TMPDIR: let it be a real disk.
+    """
     sections = [only] if only else list(Section)
-    if Section.A in sections and shutil.which("h2load") is None:
-        typer.echo("bench: h2load is missing, which section A needs: apt-get install nghttp2-client", err=True)
+    if {Section.A, Section.D} & set(sections) and shutil.which("h2load") is None:
+        typer.echo("bench: h2load is missing, which A and D need: apt-get install nghttp2-client", err=True)
         raise typer.Exit(1)
+    if Section.D in sections and not is_here(before):
+        typer.echo(
+            f"bench: D is left out: git has no commit {before} here. Fetch it, or name one by --before", err=True
+        )
+        sections.remove(Section.D)
     plan = QUICK if quick else FULL
-    plan = replace(plan, rounds=rounds or plan.rounds, seconds=seconds or plan.seconds)
+    plan = replace(plan, rounds=rounds or plan.rounds, seconds=seconds or plan.seconds, before=before)
     # The bench has databases of its own, whatever the environment names.
     os.environ.pop("KEYSVC_DATABASE_URL", None)
     chosen = cores.choose()
@@ -84,7 +97,7 @@ def bench(
         PAGE.write_text(report.markdown(rows, described, _options(plan, quick, only)))
 
 
-def _measure(state: Path, plan: Plan, chosen: Cores, steps: Steps, sections: list[Section]) -> list[Row]:
+def _measure(state: Path, plan: Plan, chosen: Cores, steps: Steps, sections: list[Section]) -> list[Line]:
     home = state / "few"
     few = range(0, plan.many, plan.many // plan.few)
     populate(home, few, chosen, steps.begin(f"making {plan.few:,} merchants", plan.few))
@@ -93,7 +106,7 @@ def _measure(state: Path, plan: Plan, chosen: Cores, steps: Steps, sections: lis
 
 def _options(plan: Plan, quick: bool, only: Section | None) -> str:
     chosen = f"{' --quick' if quick else ''}{f' --only {only}' if only else ''}"
-    return f"{chosen} --rounds {plan.rounds} --seconds {plan.seconds:g}"
+    return f"{chosen} --rounds {plan.rounds} --seconds {plan.seconds:g} --before {plan.before}"
 
 
 if __name__ == "__main__":

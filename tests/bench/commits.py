@@ -9,18 +9,21 @@ from pathlib import Path
 
 from bench.servers import THIS_TREE, Source
 
+_GIT = ("git", "-C", str(THIS_TREE.root))
 
-class NoSuchCommit(RuntimeError):
-    """This clone does not have it: it may be shallow, or no clone at all."""
+
+def is_here(commit: str) -> bool:
+    """A clone may be shallow, or these files may be no clone at all."""
+    try:
+        subprocess.run([*_GIT, "cat-file", "-e", f"{commit}^{{commit}}"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return True
 
 
 def checked_out(commit: str, directory: Path) -> Source:
-    """The commit's files under `directory`; the working tree is left alone. Raises NoSuchCommit."""
-    command = ["git", "-C", str(THIS_TREE.root), "archive", commit]
-    try:
-        archive = subprocess.run(command, check=True, capture_output=True).stdout
-    except (OSError, subprocess.CalledProcessError):
-        raise NoSuchCommit(f"git has no commit {commit} here: fetch it, or name another with --before") from None
+    """The commit's files under `directory`; the working tree is left alone."""
+    archive = subprocess.run([*_GIT, "archive", commit], check=True, stdout=subprocess.PIPE).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
         files.extractall(directory, filter="data")
     return Source(directory)

@@ -10,9 +10,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench.figures import Row, Series
+from bench.figures import Overlap, Row, Series
+
+Line = Row | Overlap
 
 COLUMNS = ("what", "n", "median", "min..max", "ratio (min..max)", "goal", "")
+OVERLAP_COLUMNS = ("first", "n of each", "median (p10..p90)", "second", "median (p10..p90)", "first is slower")
 READING = (
     "Medians and min..max are over rounds, and n counts the calls of all rounds. What is compared runs in turns; a"
     " ratio is taken within each round, and its median is held against the goal."
@@ -25,6 +28,10 @@ SECTIONS = {
     "C": "CreateCredential of an HMAC key on SQLite, against what the token takes to generate and wrap one.",
     "D": "VerifyHmac of a 460-byte message, as in A, by the code of an earlier commit and by this one: what the kinds"
     " of principals, their limits, the log of calls and the metrics cost. Each has a server and a token of its own.",
+    "E": "Times of single calls, of kinds that are answered alike and should take alike, asked in turns by a Python"
+    " client (a token's own name tells whether there is such a token: that pair is for comparison). The last column is how"
+    " likely a call of the first kind takes longer than one of the second: 0.5 is no"
+    " difference. The first line compares a kind with itself.",
 }
 
 
@@ -54,26 +61,27 @@ class ProgressSteps:
         return done
 
 
-def show(rows: list[Row], machine: dict[str, str]) -> None:
+def show(rows: list[Line], machine: dict[str, str]) -> None:
     """To stdout."""
     console = Console(highlight=False)
     if not console.is_terminal:
         print("\n".join(plain(rows, machine)))
         return
     for section, its_rows in groupby(rows, lambda row: row.section):
-        table = Table(*COLUMNS, title=f"{section}. {SECTIONS[section]}", title_justify="left")
-        for row in its_rows:
-            table.add_row(*_cells(row), style="bold" if row.goal else "")
+        listed = list(its_rows)
+        table = Table(*_columns(listed[0]), title=f"{section}. {SECTIONS[section]}", title_justify="left")
+        for row in listed:
+            table.add_row(*_cells(row), style="bold" if isinstance(row, Row) and row.goal else "")
         console.print(table)
     console.print(READING, *(f"{name}: {value}" for name, value in machine.items()), sep="\n")
 
 
-def plain(rows: list[Row], machine: dict[str, str]) -> list[str]:
+def plain(rows: list[Line], machine: dict[str, str]) -> list[str]:
     """A line a row: its section and its cells, set apart by tabs."""
     return ["\t".join((row.section, *_cells(row))) for row in rows] + [f"{name}: {machine[name]}" for name in machine]
 
 
-def markdown(rows: list[Row], machine: dict[str, str], options: str) -> str:
+def markdown(rows: list[Line], machine: dict[str, str], options: str) -> str:
     """The page docs/performance.md."""
     lines = [
         "# Performance",
@@ -82,8 +90,10 @@ def markdown(rows: list[Row], machine: dict[str, str], options: str) -> str:
         "",
     ]
     for section, its_rows in groupby(rows, lambda row: row.section):
-        lines += [f"## {section}", "", SECTIONS[section], "", _line(COLUMNS), _line(("---",) * len(COLUMNS))]
-        lines += [*(_line(_cells(row)) for row in its_rows), ""]
+        listed = list(its_rows)
+        columns = _columns(listed[0])
+        lines += [f"## {section}", "", SECTIONS[section], "", _line(columns), _line(("---",) * len(columns))]
+        lines += [*(_line(_cells(row)) for row in listed), ""]
     lines += ["## The machine", "", *(f"- {name}: {value}" for name, value in machine.items())]
     return "\n".join(lines) + "\n"
 
@@ -92,7 +102,14 @@ def _line(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(cell or " " for cell in cells) + " |"
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _columns(row: Line) -> tuple[str, ...]:
+    return OVERLAP_COLUMNS if isinstance(row, Overlap) else COLUMNS
+
+
+def _cells(row: Line) -> tuple[str, ...]:
+    if isinstance(row, Overlap):
+        first, second = _quantiles(row.firsts), _quantiles(row.seconds)
+        return (row.first, f"{len(row.firsts):,}", first, row.second, second, f"{row.slower:.2f}")
     return (
         row.what,
         f"{row.calls:,}",
@@ -102,6 +119,12 @@ def _cells(row: Row) -> tuple[str, ...]:
         str(row.goal) if row.goal else "",
         "" if row.met is None else "met" if row.met else "not met",
     )
+
+
+def _quantiles(taken: Series) -> str:
+    ordered = sorted(taken)
+    low, high = ordered[len(ordered) // 10], ordered[len(ordered) * 9 // 10]
+    return f"{median(taken):,.0f} µs ({low:,.0f}..{high:,.0f})"
 
 
 def _spread(values: Series, form: Callable[[float], str]) -> str:

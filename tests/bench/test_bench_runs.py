@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from bench import cores, report
+from bench.__main__ import BEFORE
 from bench.bare import SERVICE
-from bench.figures import Goal, Row
+from bench.commits import is_here
+from bench.figures import Goal, Overlap, Row
 from bench.load import Question, Target, WrongAnswer, call_each, h2load
 from bench.servers import TESTS, bare_server
 
@@ -31,8 +33,10 @@ def test_the_shortest_bench_prints_every_figure_with_its_verdict(tmp_path: Path)
         check=True, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     lines = [line.split("\t") for line in run.stdout.splitlines() if "\t" in line]
-    verdicts = {section: [line[-1] for line in lines if line[0] == section and line[-1]] for section in "ABC"}
-    assert {"A": 2, "B": 2, "C": 2} == {section: len(found) for section, found in verdicts.items()}
+    verdicts = {section: [line[-1] for line in lines if line[0] == section and line[-1]] for section in "ABCD"}
+    goals = {"A": 2, "B": 2, "C": 2, "D": 8 if is_here(BEFORE) else 0}
+    assert goals == {section: len(found) for section, found in verdicts.items()}
+    assert 7 == len([line for line in lines if line[0] == "E" and 0 <= float(line[-1]) <= 1])
     assert {"met", "not met"} >= {verdict for found in verdicts.values() for verdict in found}
     assert [] == [line for line in lines if int(line[2].replace(",", "")) < 1]
     assert "Kernel: " in run.stdout
@@ -66,3 +70,10 @@ def test_a_missed_goal_is_told_by_the_median_of_the_ratios() -> None:
         report.plain([row], {})[0].split("\t")
     )
     assert "| at least 0.75 | not met |" in report.markdown([row], {"Kernel": "K"}, "")
+
+
+def test_the_chance_to_be_slower_counts_ties_as_one_half() -> None:
+    chances = [
+        Overlap("E", "", "", firsts, [1.0, 2.0, 3.0]).slower for firsts in ([4.0], [0.5], [1.0, 2.0, 3.0], [2.5])
+    ]
+    assert [1.0, 0.0, 0.5, 2 / 3] == chances

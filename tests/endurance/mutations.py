@@ -5,6 +5,7 @@ Likely ones, with fields that are extreme, odd or unset; and some whose bytes we
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -52,15 +53,21 @@ _SELDOM = 60
 """Of so many values one is huge: those are slow to make, to send and to read."""
 
 
-def requests(rpc: Rpc, likely: Likely) -> SearchStrategy[bytes]:
-    """The bytes of requests to a method; most of them are messages."""
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request's bytes, most often a message. Not shown: hypothesis would show megabytes."""
+
+    raw: bytes = field(repr=False)
+
+
+def requests(rpc: Rpc, likely: Likely) -> SearchStrategy[Sent]:
     message = GetMessageClass(rpc.method.input_type)
     fields = rpc.method.input_type.fields
     named = {field.name: _values(field, rpc, likely) for field in fields if field.name in _MOSTLY_SET}
     others = {field.name: _values(field, rpc, likely) for field in fields if field.name not in named}
     made = st.fixed_dictionaries(named, optional=others).map(lambda values: message(**values).SerializeToString())
     broken = mostly(made.flatmap(_mutated), st.binary(max_size=60), 4)
-    return mostly(made, broken, 6)
+    return mostly(made, broken, 6).map(Sent)
 
 
 def _values(field: FieldDescriptor, rpc: Rpc, likely: Likely) -> SearchStrategy[Any]:

@@ -22,7 +22,7 @@ from endurance.fuzz_world import JWT_CALLER, FuzzWorld
 from endurance.fuzzers import Fuzzer, fuzzers
 from endurance.likely import Likely
 from endurance.logs import trouble_in
-from endurance.mutations import requests
+from endurance.mutations import Sent, requests
 
 PARTS = 2
 """Each takes every other rpc, with a server of its own, so that two processes can share the work."""
@@ -121,8 +121,8 @@ def _fuzz(judge: Judge, rpc: Rpc, likely: Likely, sizes: Sizes) -> None:
         suppress_health_check=list(HealthCheck),
     )
     @given(requests(rpc, likely), callers, hurried)
-    def run(raw: bytes, fuzzer: Fuzzer, hurried: bool) -> None:
-        judge.call(rpc, raw, fuzzer, hurried)
+    def run(request: Sent, fuzzer: Fuzzer, hurried: bool) -> None:
+        judge.call(rpc, request.raw, fuzzer, hurried)
 
     world.renew()
     run()

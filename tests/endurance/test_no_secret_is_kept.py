@@ -8,21 +8,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.methods import METHODS
 from support.server import DevServer
 
 from endurance.conftest import Sizes
+from endurance.every_other_rpc import principals_come_and_go, the_record_is_read, tokens_come_and_go
 from endurance.every_rpc import Caller, Lifecycles, Recipient, merchants_come_and_go
 from endurance.logs import trouble_in
 from endurance.vault import Vault, forms
 from endurance.wrong_calls import (
     Refusals,
+    forged_jwts,
     no_messages,
     secrets_in_wrong_fields,
     secrets_in_wrong_shapes,
     wrong_callers,
 )
-from keysvc.v1 import credential_service_pb2 as pb
-from keysvc.v1 import merchant_service_pb2 as mpb
 
 KEEPERS = {"admin-credentials", "pin"}
 """The two files that are there to hold a secret."""
@@ -43,8 +44,9 @@ def test_no_secret_is_kept_or_told(tmp_path: Path, sizes: Sizes) -> None:
             caller, refusals = Caller(client, vault, rng), Refusals(client, vault)
             for number in range(sizes.scan_rounds):
                 _run_everything(caller, refusals, f"scanned-{number}")
+            the_record_is_read(caller)
             merchants_come_and_go(caller, "last", LAST_WRITTEN)
-        assert _methods() == caller.called
+        assert {method.name for method in METHODS.values()} == caller.called
         # The write-ahead log is there only while the server runs.
         assert [] == vault.found_under(_files(server))
         assert "last display name, as it is, in keysvc.db-wal" in canary.found_under(_files(server))
@@ -75,9 +77,12 @@ def _run_everything(caller: Caller, refusals: Refusals, merchant_id: str) -> Non
     merchant = merchants_come_and_go(caller, merchant_id, DISPLAY_NAME)
     secrets_in_wrong_shapes(refusals, merchant)
     Lifecycles(caller, Recipient(), merchant).run()
+    tokens_come_and_go(caller, merchant)
+    principals_come_and_go(caller, f"{merchant_id}-psp")
     secrets_in_wrong_fields(refusals, merchant)
     wrong_callers(refusals, caller.vault, merchant)
     no_messages(refusals)
+    forged_jwts(refusals)
 
 
 def _watch_what_the_server_holds(vault: Vault, server: DevServer) -> None:
@@ -93,11 +98,3 @@ def _files(server: DevServer) -> Iterator[Path]:
     """Every file under the data directory, and the log."""
     yield from sorted(path for path in server.home.rglob("*") if path.is_file() and path.name not in KEEPERS)
     yield server.log
-
-
-def _methods() -> set[str]:
-    services = (
-        pb.DESCRIPTOR.services_by_name["CredentialService"],
-        mpb.DESCRIPTOR.services_by_name["MerchantService"],
-    )
-    return {method.name for service in services for method in service.methods}

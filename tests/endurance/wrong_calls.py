@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from support.methods import message_of, path_of
 from support.server import Client
 
 from endurance.vault import Vault
@@ -93,6 +98,14 @@ def wrong_callers(refusals: Refusals, vault: Vault, merchant: str) -> None:
     refusals.call("GetMerchant", request, authorization=f"Basic {refusals.new_secret('a header without base64')}")
 
 
+def forged_jwts(refusals: Refusals) -> None:
+    """Signed by nobody, and by a key that is not registered."""
+    for label, key, algorithm in (("a JWT of nobody", "", "none"), ("a forged JWT", "k" * 32, "HS256")):
+        claims = {"sub": "admin", "aud": "keysvc", "iat": time.time(), "exp": time.time() + 60, "jti": label}
+        token = refusals.secret(label, jwt.encode(claims, key, algorithm))
+        refusals.call("GetAuditHead", message_of(path_of("GetAuditHead"), {}), authorization=f"Bearer {token}")
+
+
 def no_messages(refusals: Refusals) -> None:
     """Bytes that no request can be read from, and a method that there is not."""
     for path in (f"{SERVICE}/ImportCredential", f"{SERVICE}/VerifyApiKey", f"{SERVICE}/NoSuchMethod"):
@@ -131,7 +144,44 @@ def _requests(refusals: Refusals, merchant: str) -> Iterator[tuple[str, Any]]:
     request = mpb.CreateMerchantRequest(merchant_id="refused")
     request.merchant.display_name = new("a display name that does not print") + "\n"
     yield "CreateMerchant", request
+    yield from _other_requests(refusals, merchant)
     yield "SuspendMerchant", mpb.SuspendMerchantRequest(name=merchant, etag=new("a merchant's etag"))
+
+
+def _other_requests(refusals: Refusals, merchant: str) -> Iterator[tuple[str, Any]]:
+    """Of tokens, principals and the audit record."""
+    new = refusals.new_secret
+
+    def ask(method: str, **fields: Any) -> tuple[str, Any]:
+        return method, message_of(path_of(method), fields)
+
+    yield ask("CreateToken", parent=merchant, token_id=new("a token's id"))
+    yield ask("CreateToken", parent=merchant, request_id=new("a token's request_id"))
+    yield ask("CreateToken", parent=new("a token's parent"))
+    yield ask("RevokeToken", name=f"{merchant}/tokens/{new('a token to revoke')}")
+    yield ask("VerifyToken", name=f"{merchant}/tokens/{new('a token to verify')}", secret=new("a token's secret"))
+    yield ask("VerifyToken", name="merchants/nobody", secret=new("a token of nobody"))
+    yield ask("VerifyToken", name=merchant, secret=new("a long token") * 1_000)
+    private = new_private_key()
+    refusals.secret("a private key", private.split("\n")[2])
+    principal = {"kind": "PSP", "jwt_public_keys": [private]}
+    yield ask("CreatePrincipal", principal_id="refused", principal=principal)
+    for field in ("spiffe_id", "name"):
+        principal = {"kind": "PSP", field: new(f"a principal's {field}")}
+        yield ask("CreatePrincipal", principal_id="refused", principal=principal)
+    yield ask("CreatePrincipal", principal_id=new("a principal's id"), principal={"kind": "PSP"})
+    yield ask("UpdatePrincipal", principal={"name": "principals/admin"}, update_mask={"paths": [new("a field")]})
+    yield ask("RenewPrincipalPassword", name="principals/admin", request_id=new("a password's request_id"))
+    yield ask("DisablePrincipal", name="principals/admin", etag=new("a principal's etag"))
+    yield ask("ListPrincipals", page_token=new("a page token of principals"))
+    yield ask("ListAuditEvents", parent=new("a parent of events"))
+    yield ask("ListAuditEvents", page_token=new("a page token of events"))
+
+
+def new_private_key() -> str:
+    """PEM of a key that would be taken, were it the public one."""
+    key = rsa.generate_private_key(65537, 2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 def _trailing(error: grpc.RpcError) -> list[bytes]:

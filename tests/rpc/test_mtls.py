@@ -72,6 +72,7 @@ NO_IDENTITY: dict[str, tuple[x509.GeneralName, ...]] = {
     "nobody's": (uri(STRANGER),),
     "a longer path": (uri(f"{AUDITOR}/more"),),
     "a slash more": (uri(f"{AUDITOR}/"),),
+    "a NUL, and more": (uri(f"{AUDITOR}\0/more"),),
     "a query": (uri(f"{AUDITOR}?x=1"),),
     "another case": (uri(AUDITOR.replace("one", "ONE")),),
     "no name": (),

@@ -243,7 +243,8 @@ def _each_is_read_as_none(store: Store, database: Database, column: str, values:
     (row,) = database.rows("principal")
     for value in values:
         database.put_back("principal", {**row, column: value})
-        without = replace(a_full_principal(), **{column: ()})  # which its MAC denies
+        none: dict[str, Any] = {column: ()}
+        without = replace(a_full_principal(), **none)  # which its MAC denies
         assert (value[:100], without) == (value[:100], store.principal("billing"))
     database.put_back("principal", row)
     assert a_full_principal() == store.principal("billing")

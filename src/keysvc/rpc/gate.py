@@ -9,12 +9,12 @@ the log under it. Every call is told to the observer, and every refusal of a cha
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import grpc
 import structlog
@@ -23,8 +23,8 @@ from google.protobuf.message import DecodeError
 from keysvc.model.errors import DeadlineExceeded, InvalidField, KeysvcError, Overloaded
 from keysvc.model.names import is_name, principal_name
 from keysvc.model.permissions import FILTERED, PERMISSIONS, PUBLIC, Effect, Grant
-from keysvc.rpc import errors, naming
-from keysvc.rpc.observation import Observer
+from keysvc.rpc import errors, identity, naming
+from keysvc.rpc.observation import CANCELLED, Observer
 from keysvc.service.access import Access, Proof
 from keysvc.service.authority import Authority
 from keysvc.service.cache import Cache
@@ -133,9 +133,8 @@ class _Turn:
         return self.context.time_remaining() if self.context.is_active() else 0.0
 
     def spiffe_ids(self) -> tuple[bytes, ...]:
-        # The only property of the certificate that identifies: a DNS name may look like a URI.
-        found: Mapping[str, Any] = self.context.auth_context()
-        return tuple(found.get("peer_spiffe_id", ()))
+        # The stubs say bytes, where there is a sequence of them.
+        return identity.spiffe_ids(cast("Mapping[str, Sequence[bytes]]", self.context.auth_context()))
 
 
 class _Method:
@@ -180,6 +179,9 @@ class _Method:
             self._admit(turn)
             yield from self._handler.stream_stream((self._parsed(raw) for raw in requests), context)  # type: ignore[misc]
             self._tell(turn, "OK", "OK")
+        except GeneratorExit:
+            self._tell(turn, CANCELLED, CANCELLED)
+            raise
         except Exception as error:  # noqa: BLE001
             status = self.refused(error, turn)
         else:

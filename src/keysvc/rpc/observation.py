@@ -18,6 +18,8 @@ from keysvc.rpc.errors import CODES
 from keysvc.service.verification import Result
 
 OK = "OK"
+CANCELLED = "CANCELLED"
+"""The result of a stream that its caller left."""
 OTHER = "OTHER"
 """The label of what is in no closed set."""
 BUCKETS = (1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -90,4 +92,4 @@ def _short(method: str) -> str:
 
 
 _CODES = frozenset(code.name for code in grpc.StatusCode)
-_RESULTS = frozenset({OK, "INTERNAL", *Result, *(error.reason for error in CODES)})
+_RESULTS = frozenset({OK, CANCELLED, "INTERNAL", *Result, *(error.reason for error in CODES)})
