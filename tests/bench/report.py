@@ -28,10 +28,10 @@ SECTIONS = {
     "C": "CreateCredential of an HMAC key on SQLite, against what the token takes to generate and wrap one.",
     "D": "VerifyHmac of a 460-byte message, as in A, by the code of an earlier commit and by this one: what the kinds"
     " of principals, their limits, the log of calls and the metrics cost. Each has a server and a token of its own.",
-    "E": "Times of single calls, of kinds that are answered alike and should take alike, asked in turns by a Python"
-    " client (a token's own name tells whether there is such a token: that pair is for comparison). The last column is how"
-    " likely a call of the first kind takes longer than one of the second: 0.5 is no"
-    " difference. The first line compares a kind with itself.",
+    "E": "Times of single calls that are answered alike and should take alike, asked in turns by a Python client. (A"
+    " token's own name tells whether there is one: that pair is for comparison.) The last column is how likely a"
+    " call of the first kind takes longer than one of the second: 0.5 is no difference. The first line compares a"
+    " kind with itself.",
 }
 
 

@@ -10,7 +10,7 @@ from support.asking import ask, slot_of, verify_mac
 from support.outside import key_of, mac_of
 from support.production import Production
 from support.program import assert_refused, run, serving
-from support.server import Client
+from support.server import Client, refusal
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,24 @@ def assert_logs_json(output: str) -> None:
     logged = [json.loads(line) for line in output.splitlines() if not line.startswith("serving on ")]
     assert len(output.splitlines()) - 1 == len(logged)
     assert "health.changed" in {entry["event"] for entry in logged}
+
+
+def test_a_lost_administrators_password_is_renewed_and_the_old_one_stops(blank: Production) -> None:
+    blank.upgrade()
+    blank.initialise()
+    lost = blank.admin_credentials.read_text()
+    blank.admin_credentials.unlink()
+    assert "nothing was missing\n" == blank.initialise().stdout
+    renewed = run("init", "--renew-admin", "--admin-credentials", str(blank.admin_credentials), settings=blank.settings)
+    assert (0, f"renewed the password of admin, its credentials in {blank.admin_credentials}\n") == (
+        renewed.returncode, renewed.stdout
+    )  # fmt: skip
+    with serving("serve", blank.settings, blank.directory) as running:
+        with Client(running.address, lost) as client:
+            told = refusal(lambda: client.active_merchant("m"))
+        with Client(running.address, blank.admin_credentials.read_text()) as client:
+            assert "merchants/m" == client.active_merchant("m")
+    assert "UNAUTHENTICATED" == told.reason
 
 
 def test_serve_without_a_database_says_to_upgrade_it(blank: Production) -> None:

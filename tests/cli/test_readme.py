@@ -12,9 +12,12 @@ from support.server import DevServer
 ROOT = Path(__file__).parents[2]
 ADDRESS = "127.0.0.1:50051"
 _END = "-- end of output --"
-# What differs from run to run: times, fingerprints, and the renewed secret.
+# What differs from run to run: times, fingerprints, secrets, and how far the record is signed.
 _VOLATILE = (
     (re.compile(r'"\d{4}-\d\d-\d\dT[\d:.]+Z"'), '"TIME"'),
+    (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00"), "TIME"),
+    (re.compile(r"signed up to event \d+|^\d+ events since", re.MULTILINE), "SIGNED"),
+    (re.compile(r":[0-9a-f]{64}$", re.MULTILINE), ":HASH"),
     (re.compile(r'("fingerprint": )"[0-9a-f]{16}"'), r'\1"FINGERPRINT"'),
     (re.compile(r'("value": )"([A-Za-z0-9_-]{43}|[0-9A-F]{32})"'), r'\1"SECRET"'),
 )

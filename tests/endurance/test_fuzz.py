@@ -28,6 +28,8 @@ PARTS = 2
 """Each takes every other rpc, with a server of its own, so that two processes can share the work."""
 RENEW_AFTER = 250
 """Calls, after which merchants are taken that nothing has happened to."""
+MAX_REQUEST = 8 * 1024 * 1024
+"""Bytes. gRPC refuses a longer one itself, before keysvc sees who calls."""
 KEEPERS = {"admin-credentials", "pin"}
 SHORT_SECONDS = 0.004
 """A deadline that most calls miss."""
@@ -58,8 +60,10 @@ class Judge:
         except grpc.RpcError as error:
             refused = Refusal(error)
             self.met[f"{rpc} {refused.reason or refused.code.name}"] += 1
-            # Told by the client's own clock, before any answer: there is nothing to judge.
-            if not (hurried and refused.code is grpc.StatusCode.DEADLINE_EXCEEDED):
+            # Told by the client's own clock or by gRPC itself: there is nothing of keysvc's to judge.
+            late = hurried and refused.code is grpc.StatusCode.DEADLINE_EXCEEDED
+            too_long = len(filled) > MAX_REQUEST and refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+            if not (late or too_long):
                 said = f"{refused.message} {error.trailing_metadata()}".encode()
                 self.faults.update(f"{rpc}, called by {fuzzer.label}: {fault}" for fault in _faults(rpc, refused, said))
                 if not fuzzer.known and refused.reason != "UNAUTHENTICATED":

@@ -12,11 +12,14 @@ from typing import Any
 import grpc
 import pytest
 from support.asking import ask, request
+from support.certificates import uri
+from support.encrypted import make_encrypted, trusting
 from support.methods import Metadata
 from support.principals import Principals, create
 from support.server import Client, DevServer, Refusal
 
 MIB = 1024 * 1024
+SPIFFE_ID = "spiffe://example.org/billing"
 HEX = "0123456789ABCDEF"
 SECRET = "0123456789ABCDEF0123456789ABCDEF"
 
@@ -30,7 +33,7 @@ def told(client: Client, *headers: str | bytes, key: str = "authorization") -> R
     """How a call ends that carries these headers; None where it is answered."""
     metadata: Any = tuple((key, header) for header in headers)
     try:
-        client.call("GetImportKey", request("GetImportKey"), metadata=metadata)
+        client.call("ListMerchants", request("ListMerchants", page_size=1), metadata=metadata)
     except grpc.RpcError as error:
         return Refusal(error)
     return None
@@ -112,9 +115,7 @@ def test_right_credentials_with_anything_in_their_base64_are_no_proof(
         assert_no_proof(client, no_proof, wrong)
 
 
-@pytest.mark.parametrize(
-    "scheme", ["Digest", "Negotiate", "Token", "Basic,", "Basic:", "BasicBasic", "HOBA"]
-)
+@pytest.mark.parametrize("scheme", ["Digest", "Negotiate", "Token", "Basic,", "Basic:", "BasicBasic", "HOBA"])
 def test_an_unknown_scheme_is_no_proof(client: Client, known: tuple[str, str], no_proof: bytes, scheme: str) -> None:
     encoded = basic(":".join(known)).removeprefix("Basic ")
     assert_no_proof(client, no_proof, f"{scheme} {encoded}")
@@ -170,6 +171,24 @@ def test_a_right_header_that_was_remembered_does_not_let_a_longer_one_in(
         assert told(client, right) is None
         assert_no_proof(client, no_proof, right + "A")
         assert_no_proof(client, no_proof, right[:-1])
+
+
+def test_a_header_that_reads_as_a_certificates_name_is_no_proof(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Also while that certificate is at work, and what it proved is remembered."""
+    encrypted = make_encrypted(tmp_path_factory.mktemp("apart"))
+    with encrypted.serving() as running:
+        with encrypted.admin(running) as admin:
+            create(admin, "billing", "AUDITOR", spiffe_id=SPIFFE_ID)
+        with (
+            encrypted.certified(running, encrypted.clients.client(uri(SPIFFE_ID))) as billing,
+            Client(running.address, None, trusting(encrypted.servers.pem)) as stranger,
+        ):
+            for _ in range(3):
+                ask(billing, "ListPrincipals")
+                refused = told(stranger, SPIFFE_ID)
+                assert refused is not None
+                assert (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED") == (refused.code, refused.reason)
+        assert 0 == running.stop()
 
 
 def test_what_was_sent_stands_in_no_log_line(

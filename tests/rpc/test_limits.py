@@ -18,7 +18,7 @@ from support.asking import ask, refused, slot_of, verify_key, verify_mac
 from support.asking import request as message
 from support.jwts import call, public_pem, signed
 from support.outside import key_of, mac_of
-from support.principals import create, events_since, head_of
+from support.principals import create, events_since, head_of, update
 from support.server import Client, DevServer, Refusal
 from support.waiting import until
 
@@ -120,6 +120,24 @@ def test_right_passwords_do_not_count(strict: DevServer, admin: Client) -> None:
     assert [""] * 4 * FAILURES == [reason_of(strict, f"busy:{password}") for _ in range(4 * FAILURES)]
     fail(strict, "busy", FAILURES - 1)
     assert "" == reason_of(strict, f"busy:{password}")
+
+
+def test_a_principal_at_work_is_not_locked_out_when_another_changes(strict: DevServer, admin: Client) -> None:
+    password = create(admin, "steady", "PSP")
+    assert "" == reason_of(strict, f"steady:{password}")
+    fail(strict, "steady")
+    create(admin, "another", "PSP")
+    update(admin, "another", can_edit_credentials=True)
+    assert "" == reason_of(strict, f"steady:{password}")
+
+
+def test_a_right_jwt_is_let_in_whatever_strangers_send_in_its_principals_name(admin: Client) -> None:
+    """A signature cannot be guessed, so nothing is gained by refusing the next."""
+    key, stranger = ed25519.Ed25519PrivateKey.generate(), ed25519.Ed25519PrivateKey.generate()
+    create(admin, "unguessable", "PSP", jwt_public_keys=[public_pem(key)])
+    for _ in range(2 * FAILURES):
+        assert call(admin, signed(stranger, "unguessable")) is not None
+    assert call(admin, signed(key, "unguessable")) is None
 
 
 def test_wrong_jwts_count_too(admin: Client) -> None:
@@ -237,7 +255,8 @@ class Ended:
 
 def all_at_once(client: Client, path: str, raw: bytes, count: int) -> list[Ended]:
     method: Any = client.channel.unary_unary(path)
-    begun, times = time.monotonic(), {}
+    begun = time.monotonic()
+    times: dict[int, float] = {}
     futures = [method.future(raw, metadata=client.metadata, timeout=60) for _ in range(count)]
     for future in futures:
         future.add_done_callback(lambda done: times.__setitem__(id(done), time.monotonic()))

@@ -1,4 +1,4 @@
-"""PrincipalService: principals added, changed, given new passwords, disabled and let in again; and what of it acts when."""
+"""PrincipalService: principals made, changed, disabled and let in again, and their passwords; and when it acts."""
 
 from __future__ import annotations
 
@@ -497,7 +497,12 @@ def test_the_last_active_administrator_cannot_be_disabled(tmp_path_factory: pyte
 
 
 def test_keys_of_each_kind_are_taken(client: Client, principals: Principals) -> None:
-    keys = [ec.generate_private_key(ec.SECP256R1()), ed25519.Ed25519PrivateKey.generate(), new_rsa(2048), new_rsa(4096)]
+    keys: list[jwts.PrivateKey] = [
+        ec.generate_private_key(ec.SECP256R1()),
+        ed25519.Ed25519PrivateKey.generate(),
+        new_rsa(2048),
+        new_rsa(4096),
+    ]
     pems = [jwts.public_pem(key) for key in keys]
     principal_id, _ = principals.make("AUDITOR", jwt_public_keys=pems)
     assert pems == list(get(client, principal_id).jwt_public_keys)

@@ -18,6 +18,7 @@ from support.program import Running
 from support.server import Client
 from support.waiting import code_of
 
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 AUDITOR = "spiffe://example.org/auditor"
 
 
@@ -49,10 +50,11 @@ def served_at(address: str) -> str:
         return ssl.DER_cert_to_PEM_cert(connection.getpeercert(binary_form=True) or b"")
 
 
-def connected(address: str, context: ssl.SSLContext) -> ssl.SSLSocket:
+def connected(address: str, context: ssl.SSLContext, session: ssl.SSLSession | None = None) -> ssl.SSLSocket:
     host, _, port = address.rpartition(":")
     context.set_alpn_protocols(["h2"])
-    return context.wrap_socket(socket.create_connection((host, int(port)), timeout=10), server_hostname=host)
+    plain = socket.create_connection((host, int(port)), timeout=10)
+    return context.wrap_socket(plain, server_hostname=host, session=session)
 
 
 def in_file(encrypted: Encrypted) -> str:
@@ -115,6 +117,29 @@ def test_a_connection_that_says_nothing_is_closed(running: Running) -> None:
     host, _, port = running.address.rpartition(":")
     with socket.create_connection((host, int(port)), timeout=20) as silent:
         assert b"" == silent.recv(1)
+
+
+def test_no_session_of_a_client_with_a_certificate_is_resumed(encrypted: Encrypted, running: Running) -> None:
+    """TLS would not look at the certificate again, and it may have expired."""
+    context = ssl.create_default_context(cadata=encrypted.servers.pem.decode())
+    context.load_cert_chain(*encrypted.clients.client(uri(AUDITOR)).write(encrypted.directory, "client"))
+    resumed = {}
+    for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+        context.minimum_version = context.maximum_version = version
+        for address in (running.address, running.mtls_address):
+            session, _ = session_of(address, context, None)
+            _, resumed[version, address] = session_of(address, context, session)
+    assert {(version, address): address == running.address for version, address in resumed} == resumed
+
+
+def session_of(
+    address: str, context: ssl.SSLContext, session: ssl.SSLSession | None
+) -> tuple[ssl.SSLSession | None, bool | None]:
+    """The session of a connection that the server answered on, and whether it was the one given."""
+    with connected(address, context, session) as connection:
+        connection.sendall(HTTP2_PREFACE)
+        assert connection.recv(1) != b""
+        return connection.session, connection.session_reused
 
 
 def test_a_new_certificate_is_served_without_a_restart_and_old_connections_go_on(

@@ -142,6 +142,14 @@ def test_a_chain_that_goes_back_is_told_once(service: Service, watch: AuditWatch
     assert [{"event": "audit.went_back", "log_level": "error", **expected}] == lines
 
 
+def test_signatures_are_logged_again_after_a_chain_went_back(service: Service, watch: AuditWatch, clock: Clock) -> None:
+    write(service, clock, EVENTS)
+    watch.look()
+    service.database.execute("DELETE FROM audit_head")
+    truncate(service, 5)
+    assert [5] == [line["sequence"] for line in logged("audit.signed", watch.look, watch.sign)]
+
+
 def test_a_chain_that_grows_is_not_told(service: Service, watch: AuditWatch, clock: Clock) -> None:
     for _ in range(3):
         write(service, clock, 40)

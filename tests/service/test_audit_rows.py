@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from support.databases import Database, Row
 
-from service.chain import EVENTS, UNSIGNED, found, write
+from keysvc.model.errors import StoreUnavailable
+from service.chain import EVENTS, UNSIGNED, check, found, write
 from service.parts import Clock, Service, both_databases
 
 
@@ -72,6 +73,13 @@ def test_a_place_that_is_no_whole_number_is_told(written: Service, value: str) -
 def test_a_signature_row_of_values_that_no_one_writes_is_told(written: Service, edit: str) -> None:
     written.database.execute(f"UPDATE audit_head SET {edit} WHERE sequence = 100")
     assert "signature" in found(written)
+
+
+def test_an_end_that_is_no_number_stops_changes_and_the_check(written: Service, clock: Clock) -> None:
+    written.database.execute("UPDATE audit_tail SET sequence = 'x'")
+    for step in (lambda: write(written, clock, 1), lambda: check(written)):
+        with pytest.raises(StoreUnavailable, match="lost the row that tells its end"):
+            step()
 
 
 _COLUMNS = ("time", "principal", "method", "resource", "version", "outcome", "reason", "request_id", "peer",

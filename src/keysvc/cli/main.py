@@ -102,6 +102,10 @@ def init(
     admin_credentials: Annotated[
         Path, typer.Option(help="Where to write the first administrator's NAME:PASSWORD, mode 0600.")
     ] = Path("admin-credentials"),
+    *,
+    renew_admin: Annotated[
+        bool, typer.Option("--renew-admin", help="Give the first administrator a new password: the old one is lost.")
+    ] = False,
 ) -> None:
     """Make the token's own keys and the first administrator, where they are missing."""
     settings = read_settings()
@@ -112,6 +116,9 @@ def init(
         admins = wiring.initialised(core)
         if ensure_admin(admins, admin_credentials):
             done.append(f"made principal {ADMIN}, its credentials in {admin_credentials}")
+        elif renew_admin:
+            replace_password(admins, admin_credentials)
+            done.append(f"renewed the password of {ADMIN}, its credentials in {admin_credentials}")
         admins.note_run()
     typer.echo("\n".join(done) or "nothing was missing")
 

@@ -20,8 +20,6 @@ from keysvc.rpc.tls_files import Stamp, TlsFiles, TlsMaterial
 log = structlog.get_logger(__name__)
 
 _Configuration: TypeAlias = grpc.ServerCertificateConfiguration
-_Fetcher: TypeAlias = Callable[[], Any]
-"""Answers a _Configuration, or None for "as before", of which the stubs know nothing."""
 
 
 class Certificates:
@@ -39,31 +37,32 @@ class Certificates:
 
     def server_only(self) -> grpc.ServerCredentials:
         """For a port where clients show no certificate."""
-        first, newer = self._following(_for_anyone)
-        return grpc.dynamic_ssl_server_credentials(first, newer)
-
-    def mutual(self) -> grpc.ServerCredentials:
-        """For a port where a certificate of the client CA is required."""
-        first, newer = self._following(_for_certified)
-        return grpc.dynamic_ssl_server_credentials(first, newer, require_client_authentication=True)
-
-    def log_expiry(self) -> None:
-        log.info("tls.serving", expires=self._material.expires.isoformat())
-
-    def _following(self, configure: Callable[[TlsMaterial], _Configuration]) -> tuple[_Configuration, _Fetcher]:
-        """What a port begins with, and what gRPC asks for a newer one."""
         served = self._material
 
-        def changed() -> _Configuration | None:
-            # Not the same again: a new configuration would forget the sessions that clients may resume.
+        def changed() -> Any:  # a configuration, or None for "as before", of which the stubs know nothing
+            # Not the same again: a new configuration forgets the sessions that clients may resume.
             nonlocal served
             material = self._current()
             if material is served:
                 return None
             served = material
-            return configure(material)
+            return _for_anyone(material)
 
-        return configure(served), changed
+        return grpc.dynamic_ssl_server_credentials(_for_anyone(served), changed)
+
+    def mutual(self) -> grpc.ServerCredentials:
+        """For a port where a certificate of the client CA is required, and checked at each connection."""
+
+        def always_new() -> _Configuration:
+            # TLS does not look at the certificate of a client that resumes a session, expired or not. So none can.
+            return _for_certified(self._current())
+
+        return grpc.dynamic_ssl_server_credentials(
+            _for_certified(self._material), always_new, require_client_authentication=True
+        )
+
+    def log_expiry(self) -> None:
+        log.info("tls.serving", expires=self._material.expires.isoformat())
 
     def _current(self) -> TlsMaterial:
         with self._lock:
