@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from keysvc.model import paging
 from keysvc.model.audit import ChainedEvent, ChainEnd, SignedHead
 from keysvc.model.errors import Integrity, InvalidField
 from keysvc.model.names import parse_merchant, parse_principal
-from keysvc.rpc.convert import sized
+from keysvc.rpc.convert import sized, time_of
 from keysvc.service.audit import AuditReader
 from keysvc.service.calls import Caller
 from keysvc.v1 import audit_service_pb2 as pb
@@ -33,8 +30,8 @@ class AuditServicer:
 
     def ListAuditEvents(self, request: pb.ListAuditEventsRequest, _caller: Caller) -> pb.ListAuditEventsResponse:
         parent = _parent(request.parent)
-        start = _time(request.start_time, "start_time") if request.HasField("start_time") else None
-        end = _time(request.end_time, "end_time") if request.HasField("end_time") else None
+        start = time_of(request.start_time, "start_time") if request.HasField("start_time") else None
+        end = time_of(request.end_time, "end_time") if request.HasField("end_time") else None
         size = paging.page_size(request.page_size, _DEFAULT_PAGE, _MAX_PAGE)
         listed = f"audit {parent} {start} {end}"
         after = _after(listed, sized(request.page_token, "page_token"))
@@ -69,15 +66,6 @@ def _after(listed: str, page_token: str) -> int:
     if not last.isdecimal() or len(last) > _MAX_DIGITS:
         raise InvalidField("page_token", "is not of this list; start again without it")
     return int(last)
-
-
-def _time(timestamp: Timestamp, field: str) -> datetime:
-    """To the microsecond; raises InvalidField outside what google.protobuf.Timestamp allows."""
-    try:
-        timestamp.ToJsonString()  # refuses what ToDatetime takes: nanoseconds that are negative, or above a second
-        return timestamp.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise InvalidField(field, "is no time") from None
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
@@ -57,6 +57,15 @@ def timedelta_of(duration: Duration, field: str) -> timedelta:
         return duration.ToTimedelta()
     except (ValueError, OverflowError):
         raise InvalidField(field, "is no duration") from None
+
+
+def time_of(timestamp: Timestamp, field: str) -> datetime:
+    """To the microsecond; raises InvalidField outside what google.protobuf.Timestamp allows."""
+    try:
+        timestamp.ToJsonString()  # refuses what ToDatetime takes: nanoseconds that are negative, or above a second
+        return timestamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise InvalidField(field, "is no time") from None
 
 
 def credential(view: CredentialView) -> Credential:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from keysvc.model.errors import InvalidField
 from keysvc.model.names import parse_merchant, parse_merchant_or_token, parse_token
-from keysvc.rpc.convert import set_time, sized
+from keysvc.rpc.convert import set_time, sized, time_of
 from keysvc.service.calls import Caller
 from keysvc.service.merchant_tokens import MerchantTokens, NewToken, TokenView
 from keysvc.v1 import token_service_pb2 as pb
@@ -24,7 +21,7 @@ class TokenServicer:
 
     def CreateToken(self, request: pb.CreateTokenRequest, caller: Caller) -> pb.CreateTokenResponse:
         merchant_id = parse_merchant(request.parent, "parent")
-        expire_time = _time_of(request.expire_time, "expire_time") if request.HasField("expire_time") else None
+        expire_time = time_of(request.expire_time, "expire_time") if request.HasField("expire_time") else None
         new = NewToken(merchant_id, request.token_id, expire_time, request.request_id)
         view, secret = self.tokens.create(caller, new)
         return pb.CreateTokenResponse(token=_token(view), secret=secret.reveal())
@@ -53,12 +50,3 @@ def _token(view: TokenView) -> Token:
         set_time(message.create_time, view.record.create_time)
         set_time(message.expire_time, view.record.expire_time)
     return message
-
-
-def _time_of(timestamp: Timestamp, field: str) -> datetime:
-    """To the microsecond; raises InvalidField outside what google.protobuf.Timestamp allows."""
-    try:
-        timestamp.ToJsonString()
-        return timestamp.ToDatetime(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        raise InvalidField(field, "is no time") from None

@@ -57,17 +57,19 @@ class Access:
         A proof that was right before is known by a keyed hash, until any principal changes. So no number of wrong
         ones locks out a caller that is at work.
         """
-        secret = proof.header.encode() if proof.header else self._certificate(proof)
+        secret = proof.header or self._certificate(proof)
         if len(secret) > _MAX_HEADER:
             raise _unauthenticated()
-        # Remembered by a hash under a key of this process, never as they are.
-        key = hashlib.blake2b(secret, digest_size=32, key=self._header_key).digest()
+        # Remembered by a hash under a key of this process, never as they are. A header that spells a certificate's
+        # id must not be taken for it, so each way has hashes of its own.
+        way = b"header" if proof.header else b"certificate"
+        key = hashlib.blake2b(secret.encode(), digest_size=32, key=self._header_key, person=way).digest()
         known = self._cache.header(key)
         if known is not None and (known.until is None or self._now() < known.until):
             return known
         as_of = self._cache.epoch
         if not proof.header:
-            known = self._of_certificate(secret.decode())
+            known = self._of_certificate(secret)
         elif (claims := bearer.read(proof.header)) is not None:
             return self._limited(proof, claims.principal_id, lambda: self._of_jwt(claims))
         else:
@@ -109,12 +111,15 @@ class Access:
             raise _unauthenticated()
         return Known.of(record)
 
-    def _certificate(self, proof: Proof) -> bytes:
+    @staticmethod
+    def _certificate(proof: Proof) -> str:
         """The one SPIFFE id of the client's certificate. Raises Unauthenticated where there is none, or more."""
         found = proof.spiffe_ids()
-        if len(found) != 1:
-            raise _unauthenticated()
-        return found[0]
+        try:
+            (spiffe_id,) = found
+            return spiffe_id.decode("ascii")
+        except ValueError:
+            raise _unauthenticated() from None
 
     def _of_certificate(self, spiffe_id: str) -> Known:
         return Known.of(_active(self._cache.principal_of(spiffe_id)))
