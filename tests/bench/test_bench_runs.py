@@ -72,8 +72,17 @@ def test_a_missed_goal_is_told_by_the_median_of_the_ratios() -> None:
     assert "| at least 0.75 | not met |" in report.markdown([row], {"Kernel": "K"}, "")
 
 
-def test_the_chance_to_be_slower_counts_ties_as_one_half() -> None:
+def test_of_two_equal_times_each_is_slower_by_half() -> None:
     chances = [
         Overlap("E", "", "", firsts, [1.0, 2.0, 3.0]).slower for firsts in ([4.0], [0.5], [1.0, 2.0, 3.0], [2.5])
     ]
     assert [1.0, 0.0, 0.5, 2 / 3] == chances
+
+
+def test_the_page_has_a_table_of_each_sort() -> None:
+    row = Row("D", "calls", 30, [1.0], "calls/s")
+    times = Overlap("E", "an unknown", "another's", [1.0, 2.0], [3.0, 4.0])
+    page = report.markdown([row, times], {"Kernel": "K"}, "").splitlines()
+    assert "| calls | 30 | 1 calls/s | 1..1 |   |   |   |" in page
+    assert "| an unknown | 2 | 2 µs (1..2) | another's | 4 µs (3..4) | 0.00 |" in page
+    assert 2 == sum(line.startswith("| --- |") for line in page)

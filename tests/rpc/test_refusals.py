@@ -56,11 +56,23 @@ def test_a_caller_that_may_not_call_is_recorded_once_for_each_call(
     assert [] == [event.peer for event in events if not PEER.fullmatch(event.peer)]
 
 
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
+    """A server without the many strangers of other tests, who would leave no room in the record."""
+    server = DevServer(tmp_path_factory.mktemp("quiet") / "home").start()
+    try:
+        yield server
+        assert 0 == server.stop()
+    finally:
+        server.kill()
+
+
 @pytest.mark.parametrize("path", CHANGES)
-def test_a_stranger_is_recorded_without_a_name(client: Client, path: str) -> None:
-    since = head_of(client)
-    assert "UNAUTHENTICATED" == refused_raw(client, path, b"", (("authorization", "Basic x"),)).reason
-    [event] = recorded(client, since)
+def test_a_stranger_is_recorded_without_a_name(quiet: DevServer, path: str) -> None:
+    with quiet.client() as admin:
+        since = head_of(admin)
+        assert "UNAUTHENTICATED" == refused_raw(admin, path, b"", (("authorization", "Basic x"),)).reason
+        [event] = recorded(admin, since)
     assert ("", path, "", "REFUSED", "UNAUTHENTICATED") == told_of(event)
     assert PEER.fullmatch(event.peer)
 
@@ -235,19 +247,8 @@ def test_what_has_no_form_is_not_written_down(
         assert [] == [row for row in database.execute("SELECT * FROM audit_event") if PLANTED in repr(row)]
 
 
-@pytest.fixture(scope="module")
-def flooded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A server for those who prove nothing, and come in numbers."""
-    server = DevServer(tmp_path_factory.mktemp("flooded") / "home").start()
-    try:
-        yield server
-        assert 0 == server.stop()
-    finally:
-        server.kill()
-
-
-def test_a_flood_of_strangers_does_not_fill_the_record_or_keep_others_out_of_it(flooded: DevServer) -> None:
-    with flooded.client() as admin:
+def test_a_flood_of_strangers_does_not_fill_the_record_or_keep_others_out_of_it(quiet: DevServer) -> None:
+    with quiet.client() as admin:
         since = head_of(admin)
         for number in range(FLOOD):
             path = CHANGES[number % len(CHANGES)]
@@ -256,7 +257,8 @@ def test_a_flood_of_strangers_does_not_fill_the_record_or_keep_others_out_of_it(
         refused(admin, "SuspendMerchant", name="merchants/not-there")
         *strangers, last = recorded(admin, since)
         assert {("", "UNAUTHENTICATED")} == {(event.principal, event.reason) for event in strangers}
-        assert RECORDED_STRANGERS == len(strangers)
+        # The others of this server came in the same minute, or did not.
+        assert RECORDED_STRANGERS - len(CHANGES) <= len(strangers) <= RECORDED_STRANGERS
         assert ("principals/admin", "NOT_FOUND") == (last.principal, last.reason)
         sequences = [event.sequence for event in events_since(admin, 0)]
         assert list(range(1, len(sequences) + 1)) == sequences

@@ -110,7 +110,7 @@ class Client:
         stubs = (CredentialServiceStub, TokenServiceStub, MerchantServiceStub, PrincipalServiceStub, AuditServiceStub)
         self._methods: dict[str, Any] = {}
         for stub in stubs:
-            self._methods.update(vars(stub(self.channel)))  # type: ignore[no-untyped-call]
+            self._methods.update(vars(stub(self.channel)))
 
     def __enter__(self) -> Client:
         return self

@@ -237,7 +237,6 @@ class _Method:
 
 
 def _authorization(context: grpc.ServicerContext) -> str:
-    for key, value in context.invocation_metadata():
-        if key == "authorization":
-            return value if isinstance(value, str) else ""
-    return ""
+    """The header. Several are put together (RFC 9110 section 5.3), which makes them no proof."""
+    values = [value for key, value in context.invocation_metadata() if key == "authorization"]
+    return ", ".join(value if isinstance(value, str) else "" for value in values)

@@ -54,7 +54,7 @@ class Access:
     def authenticate(self, proof: Proof) -> Known:
         """The caller. Raises Unauthenticated, which says no more than that, or TooManyFailures.
 
-        A proof that was right before is known by a keyed hash, until any principal changes. So no number of wrong
+        A proof that was right before is known by a keyed hash, until its principal changes. So no number of wrong
         ones locks out a caller that is at work.
         """
         secret = proof.header or self._certificate(proof)
@@ -71,7 +71,7 @@ class Access:
         if not proof.header:
             known = self._of_certificate(secret)
         elif (claims := bearer.read(proof.header)) is not None:
-            return self._limited(proof, claims.principal_id, lambda: self._of_jwt(claims))
+            return self._of_counted_jwt(proof, claims)
         else:
             principal_id, password = _parse_basic(proof.header)
             known = self._limited(proof, principal_id, lambda: self._of_password(principal_id, password))
@@ -79,11 +79,21 @@ class Access:
         return known
 
     def _limited(self, proof: Proof, principal_id: str, check: Callable[[], Known]) -> Known:
-        attempt = (proof.peer().rpartition(":")[0], principal_id)
+        attempt = _attempt(proof, principal_id)
         self._failures.check(attempt)
         try:
             return check()
         except Unauthenticated:
+            self._failures.failed(attempt)
+            raise
+
+    def _of_counted_jwt(self, proof: Proof, claims: bearer.Claims) -> Known:
+        # A right one is let in whatever came before: a signature cannot be guessed, and its principal is at work.
+        try:
+            return self._of_jwt(claims)
+        except Unauthenticated:
+            attempt = _attempt(proof, claims.principal_id)
+            self._failures.check(attempt)
             self._failures.failed(attempt)
             raise
 
@@ -123,6 +133,11 @@ class Access:
 
     def _of_certificate(self, spiffe_id: str) -> Known:
         return Known.of(_active(self._cache.principal_of(spiffe_id)))
+
+
+def _attempt(proof: Proof, principal_id: str) -> tuple[str, str]:
+    """The address that it came from, without the port, and whom it claims to be from."""
+    return proof.peer().rpartition(":")[0], principal_id
 
 
 def _active(record: PrincipalRecord | None) -> PrincipalRecord:

@@ -140,8 +140,11 @@ class Cache:
             self._headers.clear()
             return gone
         merchants, principals = merchant_name(""), principal_name("")
-        if any(subject.startswith(principals) for subject in subjects):
-            self._headers.clear()
+        changed = {subject.removeprefix(principals) for subject in subjects if subject.startswith(principals)}
+        if changed:
+            # Only theirs: who is at work stays known, also while others guess its password.
+            kept = ((key, known) for key, known in self._headers.items() if known.record.principal_id not in changed)
+            self._headers = dict(kept)
         names = [subject.removeprefix(merchants) for subject in subjects if subject.startswith(merchants)]
         return [view for name in names if (view := self._merchants.pop(name, None))]
 
