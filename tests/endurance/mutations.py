@@ -46,7 +46,18 @@ _ODD_BYTES = (
     | st.builds(lambda value, times: value * times, st.binary(min_size=1, max_size=1), st.sampled_from(_LENGTHS))
 )  # fmt: skip
 _MOSTLY_SET = frozenset(
-    {"name", "parent", "merchant_id", "principal_id", "principal", "update_mask", "mac", "api_key", "ciphertext"}
+    {
+        "name",
+        "parent",
+        "merchant_id",
+        "principal_id",
+        "principal",
+        "update_mask",
+        "mac",
+        "api_key",
+        "ciphertext",
+        "secret",
+    }
 )
 """Fields without which a call is refused before anything else is looked at."""
 _SELDOM = 60

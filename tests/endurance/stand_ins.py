@@ -14,8 +14,9 @@ NEW = "new-zzzz"
 """An id that nothing has."""
 REQUEST = "req-zzzzzz"
 """A request_id that nothing has."""
-TOKEN_SECRET = "zzzz" * 10 + "zzz"
-CIPHERTEXT = b"ciphertext-zzzz".ljust(96, b"z")
+TOKEN_SECRET = "token-zzzz".ljust(43, "t")
+CIPHERTEXT = b"ciphertext-zzzz".ljust(97, b"c")
+"""Of 64 bytes of plaintext."""
 
 
 @dataclass
@@ -41,6 +42,7 @@ class Actual:
         }.items():
             assert len(word) == len(actual)
             raw = raw.replace(word.encode(), actual.encode())
+        assert len(CIPHERTEXT) == len(self.ciphertext)
         return raw.replace(NEW.encode(), _new(self.number, count)).replace(CIPHERTEXT, self.ciphertext)
 
 

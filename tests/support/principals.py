@@ -5,9 +5,12 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+import grpc
+from google.protobuf.duration_pb2 import Duration
+
 from keysvc.v1.audit_pb2 import AuditEvent
 from support.asking import ask
-from support.server import Client, DevServer
+from support.server import Client, DevServer, Refusal
 
 KINDS = ("ADMIN", "PSP", "ACQUIRER", "MERCHANT", "SERVICE", "AUDITOR")
 
@@ -20,8 +23,30 @@ def create(client: Client, principal_id: str, kind: str, **fields: Any) -> str:
 
 def update(client: Client, principal_id: str, **fields: Any) -> Any:
     """Sets these fields of a principal, and no others."""
-    principal = {"name": f"principals/{principal_id}", **fields}
+    principal = {"name": name_of(principal_id), **fields}
     return ask(client, "UpdatePrincipal", principal=principal, update_mask={"paths": list(fields)})
+
+
+def name_of(principal_id: str) -> str:
+    return f"principals/{principal_id}"
+
+
+def renew(client: Client, principal_id: str, seconds: float = 0, **fields: Any) -> Any:
+    """A new password; the old one works for these seconds more."""
+    ttl = Duration()
+    ttl.FromNanoseconds(int(seconds * 1_000_000_000))
+    return ask(client, "RenewPrincipalPassword", name=name_of(principal_id), previous_ttl=ttl, **fields)
+
+
+def let_in(caller: Client) -> bool:
+    """Whether a call of this client's proves who calls."""
+    try:
+        ask(caller, "GetImportKey")
+    except grpc.RpcError as error:
+        told = Refusal(error)
+        assert told.code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+        return told.code is grpc.StatusCode.PERMISSION_DENIED
+    return True
 
 
 class Principals:

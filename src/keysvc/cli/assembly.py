@@ -9,7 +9,7 @@ from keysvc.hsm.token import Token
 from keysvc.model.errors import StoreUnavailable
 from keysvc.rpc.audit import AuditServicer
 from keysvc.rpc.credentials import CredentialServicer
-from keysvc.rpc.gate import Guards
+from keysvc.rpc.guarded import Guards
 from keysvc.rpc.merchants import MerchantServicer
 from keysvc.rpc.observation import Observer
 from keysvc.rpc.principals import PrincipalServicer

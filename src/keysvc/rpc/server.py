@@ -12,7 +12,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from keysvc.model.errors import Misconfigured
-from keysvc.rpc.gate import Gate, Guards
+from keysvc.rpc.gate import Gate
+from keysvc.rpc.guarded import Guards
 from keysvc.rpc.health import HealthMonitor
 from keysvc.rpc.services import SERVICES, Servicers
 from keysvc.rpc.tls import Certificates

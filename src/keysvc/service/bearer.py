@@ -59,7 +59,7 @@ def read(header: str) -> Claims | None:
             return None
         times = [datetime.fromtimestamp(claims[name], UTC) for name in ("iat", "exp")]
         return Claims(token.strip(), subject, hashlib.sha256(jti.encode()).digest(), *times)
-    except (jwt.PyJWTError, TypeError, ValueError, OverflowError, OSError):
+    except (jwt.PyJWTError, TypeError, ValueError, OverflowError, OSError, RecursionError):
         return None
 
 

@@ -80,7 +80,7 @@ class Cache:
         return self._checked(self._store.principal_of(spiffe_id))
 
     def header(self, key: bytes) -> Known | None:
-        """Whose proof this was when it was last checked, if no principal has changed since."""
+        """Whose proof this was when it was last checked, if that principal has not changed since."""
         known = self._headers.get(key)
         if known is None:
             self.header_lookups.misses += 1

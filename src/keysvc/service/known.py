@@ -13,7 +13,7 @@ _GRANTS = {kind: grants_of(kind) for kind in PrincipalKind}
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Remembered with the proof that was right, for as long as no principal changes."""
+    """Remembered with the proof that was right, until its principal changes."""
 
     record: PrincipalRecord
     grants: dict[str, Grant]

@@ -1,0 +1,191 @@
+"""What every call passes before it reaches a servicer, and how answers and errors leave.
+
+In this order: deadline, epoch, who calls, what it may call, the request's form, whose resource it is.
+Default deny: a method without a row in the table of permissions is called by nobody. Nothing but
+keysvc's own errors leaves the process; anything else becomes INTERNAL with an opaque id, and stands in
+the log under it. Every call is told to the observer, and every refusal of a change to the audit record.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from contextvars import ContextVar
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, TypeAlias, cast
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+
+from keysvc.model.errors import DeadlineExceeded, InvalidField, KeysvcError
+from keysvc.model.names import is_name, principal_name
+from keysvc.model.permissions import FILTERED, PERMISSIONS, Effect, Grant
+from keysvc.rpc import errors, identity, naming
+from keysvc.rpc.observation import CANCELLED, Observer
+from keysvc.service.access import Access, Proof
+from keysvc.service.authority import Authority
+from keysvc.service.cache import Cache
+from keysvc.service.calls import Caller
+from keysvc.service.known import Known
+from keysvc.service.refusals import Refusals, Refused
+
+log = structlog.get_logger(__name__)
+
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
+
+MIN_SECONDS_LEFT = 0.020
+"""A call with less left is not begun: its answer would come too late."""
+
+arrived: ContextVar[int] = ContextVar("arrived")
+"""When the call arrived, as an epoch ticket. gRPC runs the interceptor and the handler of a call in one context."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What the gate asks, and tells."""
+
+    cache: Cache
+    access: Access
+    authority: Authority
+    refusals: Refusals
+    observer: Observer
+
+
+class Turn:
+    """One call: what is known of it so far."""
+
+    __slots__ = ("begun", "context", "known", "raw", "request")
+
+    def __init__(self, raw: bytes, context: grpc.ServicerContext) -> None:
+        self.begun = perf_counter()
+        self.raw = raw
+        self.context = context
+        self.known: Known | None = None
+        self.request: Any = None
+
+    @property
+    def principal(self) -> str:
+        return principal_name(self.known.record.principal_id) if self.known else ""
+
+    def remaining(self) -> float:
+        """Seconds until the caller gives up; 0 where it has."""
+        return self.context.time_remaining() if self.context.is_active() else 0.0
+
+    def spiffe_ids(self) -> tuple[bytes, ...]:
+        # The stubs say bytes, where there is a sequence of them.
+        return identity.spiffe_ids(cast("Mapping[str, Sequence[bytes]]", self.context.auth_context()))
+
+
+class GuardedMethod:
+    """One method of a servicer, guarded."""
+
+    def __init__(self, path: str, handler: Handler, guards: Guards) -> None:
+        described, permission = naming.descriptor_of(path), PERMISSIONS.get(path)
+        self._path = path
+        self._handler = handler
+        self._guards = guards
+        self._parse: Callable[[bytes], Any] = handler.request_deserializer  # type: ignore[assignment]
+        self._serialise: Callable[[Any], bytes] = handler.response_serializer  # type: ignore[assignment]
+        self._name = naming.namer_of(described)
+        self._results = naming.results_of(described)
+        self._changes = permission is not None and permission.effect is Effect.CHANGE
+        self._about_one = described is not None and naming.is_about_one(described)
+        if permission and not self._about_one and path not in FILTERED:
+            scoped = [kind for kind, grant in permission.grants.items() if grant is not Grant.ANY]
+            if scoped:
+                raise ValueError(f"{path} names no resource, so {scoped} cannot be held to their own")
+
+    def unary(self, raw: bytes, context: grpc.ServicerContext) -> bytes:
+        turn = Turn(raw, context)
+        try:
+            known, grant = self._admit(turn)
+            turn.request = request = self._parsed(raw)
+            if self._about_one:
+                self._guards.authority.check(known, grant, self._path, self._name(request))
+            caller = Caller(known.record.principal_id, self._path, context.peer, known, turn.remaining)
+            answer = self._handler.unary_unary(request, caller)  # type: ignore[misc, arg-type]
+            serialised = self._serialise(answer)
+            self._tell(turn, self._results[answer.result] if self._results else "OK", "OK")
+        except Exception as error:  # noqa: BLE001 - whatever it is must not leave as it is
+            status = self.refused(error, turn)
+        else:
+            return serialised
+        return context.abort_with_status(status)
+
+    def stream(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
+        turn = Turn(b"", context)
+        try:
+            self._admit(turn)
+            yield from self._handler.stream_stream((self._parsed(raw) for raw in requests), context)  # type: ignore[misc]
+            self._tell(turn, "OK", "OK")
+        except GeneratorExit:
+            self._tell(turn, CANCELLED, CANCELLED)
+            raise
+        except Exception as error:  # noqa: BLE001
+            status = self.refused(error, turn)
+        else:
+            return
+        context.abort_with_status(status)
+
+    def refused(self, error: Exception, turn: Turn) -> grpc.Status:
+        """What the caller is told; and the record and the observer."""
+        told, status = self._status_of(error)
+        if self._changes:
+            self._read_for_the_record(turn)
+            try:
+                self._guards.refusals.record(
+                    Refused(turn.principal, self._path, self._resource(turn), naming.request_id_of(turn.request), told,
+                            turn.context.peer())
+                )  # fmt: skip
+            except Exception as unrecorded:  # noqa: BLE001
+                told, status = self._status_of(unrecorded)
+        self._tell(turn, told, status.code.name)
+        return status
+
+    def _admit(self, turn: Turn) -> tuple[Known, Grant]:
+        context, guards = turn.context, self._guards
+        if context.time_remaining() < MIN_SECONDS_LEFT:
+            raise DeadlineExceeded("The call's deadline has passed, or is too near to begin: allow it more time")
+        guards.cache.refresh(arrived.get())
+        known = guards.access.authenticate(Proof(_authorization(context), turn.spiffe_ids, context.peer))
+        turn.known = known
+        return known, guards.authority.grant(known, self._path)
+
+    def _parsed(self, raw: bytes) -> Any:
+        try:
+            return self._parse(raw)
+        except DecodeError:
+            raise InvalidField("request", "is not a message of this method's type") from None
+
+    def _read_for_the_record(self, turn: Turn) -> None:
+        """What somebody known was refused before the request was looked at."""
+        if turn.request is None and turn.known is not None:
+            with suppress(InvalidField):
+                turn.request = self._parsed(turn.raw)
+
+    def _resource(self, turn: Turn) -> str:
+        """Nothing for what has not the form of a name: it may hold anything."""
+        name = "" if turn.request is None else self._name(turn.request)
+        return name if is_name(name) else ""
+
+    def _tell(self, turn: Turn, result: str, code: str) -> None:
+        request_id = naming.request_id_of(turn.request) if self._changes else ""
+        self._guards.observer.told(
+            self._path, turn.principal, self._resource(turn), request_id, result, code, perf_counter() - turn.begun
+        )
+
+    def _status_of(self, error: Exception) -> tuple[str, grpc.Status]:
+        if isinstance(error, KeysvcError):
+            return error.reason, errors.to_status(error)
+        opaque_id = uuid.uuid4().hex[:12]
+        log.error("call.failed", method=self._path, id=opaque_id, exc_info=error)
+        return "INTERNAL", errors.internal(opaque_id)
+
+
+def _authorization(context: grpc.ServicerContext) -> str:
+    """The header. Several are put together (RFC 9110 section 5.3), which makes them no proof."""
+    values = [value for key, value in context.invocation_metadata() if key == "authorization"]
+    return ", ".join(value if isinstance(value, str) else "" for value in values)
