@@ -12,6 +12,8 @@ from keysvc.model.slots import Slot
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NAME = re.compile(r"(merchants|principals)/[A-Za-z0-9_-]{1,64}(/(credentials|tokens)/[A-Za-z0-9_-]{1,64})?")
+MAX_NAME = 160
+"""Characters of the longest name there is, and a few more."""
 ID_RULE = "1-64 of A-Z a-z 0-9 _ -"
 
 
@@ -50,19 +52,29 @@ def principal_name(principal_id: str) -> str:
     return f"principals/{principal_id}"
 
 
-@lru_cache(maxsize=20_000)  # every call of a caller with merchants of its own asks
 def merchant_of(name: str) -> str:
     """The merchant's id in the name of a merchant, or of what stands under one; raises InvalidField."""
-    collection, _, rest = name.partition("/")
-    merchant_id = rest.partition("/")[0]
-    if collection != "merchants" or not _ID.fullmatch(merchant_id):
+    merchant_id = _merchant_of(name) if len(name) <= MAX_NAME else None
+    if merchant_id is None:
         raise InvalidField("name", f"must be merchants/{{merchant}} or stand under it, the merchant {ID_RULE}")
     return merchant_id
 
 
-@lru_cache(maxsize=20_000)
 def is_name(name: str) -> bool:
     """Whether it has the form of a resource's name, so that it may be written down."""
+    return len(name) <= MAX_NAME and _is_name(name)
+
+
+# Every call asks these two. What they remember is bounded in number here, and in length by those who ask.
+@lru_cache(maxsize=20_000)
+def _merchant_of(name: str) -> str | None:
+    collection, _, rest = name.partition("/")
+    merchant_id = rest.partition("/")[0]
+    return merchant_id if collection == "merchants" and _ID.fullmatch(merchant_id) else None
+
+
+@lru_cache(maxsize=20_000)
+def _is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 

@@ -113,8 +113,10 @@ class Access:
         return self._digester.matches(PASSWORD_USE, principal_id, password, digest, generation)
 
     def _of_jwt(self, claims: bearer.Claims) -> Known:
-        record = _active(self._cache.principal(claims.principal_id))
-        if not bearer.verify(claims, record.jwt_public_keys, self._now()):
+        found = self._cache.principal(claims.principal_id)
+        signed = bearer.verify(claims, found.jwt_public_keys if found else (), self._now())
+        record = _active(found)
+        if not signed:
             raise _unauthenticated()
         # The last check, and the one that uses it up.
         if not self._store.use_jwt(record.principal_id, claims.jti_hash, claims.expire_time):
