@@ -17,7 +17,7 @@ from support.server import Client, DevServer
 from support.waiting import until
 
 from keysvc.cli import call_log, logs
-from keysvc.cli.call_log import CallLog
+from keysvc.cli.call_log import Batch, CallFeed, CallLog
 from keysvc.rpc.observation import CallLine
 
 LINE = CallLine(1790985906.5, "CredentialService/VerifyHmac", "principals/a", "merchants/m", "VALID", "OK", 0.00123, "")
@@ -51,26 +51,47 @@ class Sink:
         return [line for batch in self.batches for line in batch]
 
 
-def test_lines_are_written_in_their_order_and_many_at_a_time() -> None:
-    sink = Sink()
-    log = CallLog(number_of, sink.write)
-    log.start()
+def test_what_calls_tell_is_handed_on_in_its_order_and_many_at_a_time() -> None:
+    taken: list[Batch] = []
+    also: list[Batch] = []
+    feed = CallFeed(taken.append, also.append)
+    feed.start()
     for number in range(1000):
-        log.put(numbered(number))
-    log.stop()
-    assert [str(number) for number in range(1000)] == sink.lines
-    assert len(sink.batches) < 100
-    assert 0 == log.lost
+        feed.put(numbered(number))
+    feed.stop()
+    assert [numbered(number) for number in range(1000)] == [line for batch in taken for line in batch]
+    assert len(taken) < 100
+    assert taken == also
 
 
-def test_a_line_is_written_soon_without_another() -> None:
+def test_no_call_of_many_threads_is_lost() -> None:
+    taken: list[Batch] = []
+    feed = CallFeed(taken.append)
+    feed.start()
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda number: [feed.put(numbered(number)) for _ in range(2000)], range(8)))
+    feed.stop()
+    assert 16_000 == sum(len(batch) for batch in taken)
+
+
+def test_a_call_is_handed_on_soon_without_another() -> None:
+    taken: list[Batch] = []
+    feed = CallFeed(taken.append)
+    feed.start()
+    feed.put(numbered(1))
+    until(lambda: [[numbered(1)]] == taken, 2)
+    feed.stop()
+
+
+def test_batches_are_written_in_their_order() -> None:
     sink = Sink()
     log = CallLog(number_of, sink.write)
     log.start()
-    log.put(numbered(1))
-    until(lambda: ["1"] == sink.lines, 2)
+    for number in range(10):
+        log.put([numbered(number), numbered(number)])
     log.stop()
-    assert ["1"] == sink.lines
+    assert [str(number // 2) for number in range(20)] == sink.lines
+    assert 0 == log.lost
 
 
 def test_calls_go_on_while_stderr_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,13 +101,13 @@ def test_calls_go_on_while_stderr_takes_nothing(monkeypatch: pytest.MonkeyPatch)
     sink.open.clear()
     log = CallLog(number_of, sink.write)
     log.start()
-    for number in range(1000):
-        log.put(numbered(number))
+    for number in range(300):
+        log.put([numbered(number), numbered(number), numbered(number)])
     assert [] == sink.batches
-    assert log.lost >= 700
+    assert 800 == log.lost
     sink.open.set()
     log.stop()
-    assert 1000 == len(sink.lines) + log.lost
+    assert 100 == len(sink.lines)
 
 
 def test_lines_are_written_again_after_stderr_was_broken() -> None:
@@ -94,10 +115,10 @@ def test_lines_are_written_again_after_stderr_was_broken() -> None:
     sink.broken = True
     log = CallLog(number_of, sink.write)
     log.start()
-    log.put(numbered(1))
+    log.put([numbered(1)])
     until(lambda: 1 == log.lost)
     sink.broken = False
-    log.put(numbered(2))
+    log.put([numbered(2)])
     log.stop()
     assert ["2"] == sink.lines
 
@@ -162,6 +183,10 @@ def test_serve_writes_one_line_a_call_and_no_secret(production: Production) -> N
             assert "INVALID_FIELD" == refused(client, "GetMerchant", name=f"{planted}!").reason
             client.metadata = (*client.metadata, ("x-secret", planted))
             assert "SLOT_OCCUPIED" == refused(client, "CreateCredential", name=name, request_id="r-2").reason
+            assert (
+                "INVALID_FIELD"
+                == refused(client, "CreateCredential", name=name, request_id=f"{planted} is no id").reason
+            )
         with Client(running.address, f"admin:{planted}") as stranger:
             assert "UNAUTHENTICATED" == refused(stranger, "ListMerchants").reason
         assert 0 == running.stop()
@@ -181,6 +206,7 @@ def test_serve_writes_one_line_a_call_and_no_secret(production: Production) -> N
         ("VerifyApiKey", admin, api_key, "INVALID", "OK"),
         ("GetMerchant", admin, "", "INVALID_FIELD", "INVALID_ARGUMENT"),
         ("CreateCredential", admin, name, "SLOT_OCCUPIED", "ALREADY_EXISTS"),
+        ("CreateCredential", admin, name, "INVALID_FIELD", "INVALID_ARGUMENT"),
         ("ListMerchants", "", "", "UNAUTHENTICATED", "UNAUTHENTICATED"),
     ] == told
     assert ["r-1", "r-2"] == [line["request_id"] for line in call_lines(running.output) if "request_id" in line]

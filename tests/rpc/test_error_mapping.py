@@ -13,16 +13,14 @@ import structlog
 from support.server import Client, Refusal, refusal
 from support.softhsm import Tokens
 
-from keysvc.cli import assembly, metrics, wiring
+from keysvc.cli import assembly, wiring
 from keysvc.cli.assembly import Limits
 from keysvc.cli.settings import Settings
 from keysvc.model import errors
 from keysvc.model.errors import InvalidField, KeysvcError
-from keysvc.model.permissions import PERMISSIONS
 from keysvc.model.secrets import SecretText
 from keysvc.rpc.errors import CODES
 from keysvc.rpc.gate import Gate
-from keysvc.rpc.observation import Observer
 from keysvc.service.cache import Cache
 from keysvc.service.calls import Caller
 from keysvc.store import schema
@@ -57,8 +55,7 @@ def raising(tokens: Tokens, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with wiring.opened(settings, tokens.module, tokens.with_keys()) as core:
         wiring.initialised(core).put("admin", SecretText(PASSWORD))
         cache = Cache(core.store, core.token, core.sealer)
-        observer = Observer(PERMISSIONS, metrics.new_registry(), lambda _line: None)
-        gate = Gate(assembly.guards(core, cache, Limits.of(settings), observer), lambda: 0, 100)
+        gate = Gate(assembly.guards(core, cache, Limits.of(settings), lambda _line: None), lambda: 0, 100)
         server = grpc.server(ThreadPoolExecutor(2), interceptors=[gate])
         add_CredentialServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
         port = server.add_insecure_port("127.0.0.1:0")

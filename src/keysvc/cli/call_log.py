@@ -1,8 +1,8 @@
-"""The lines of calls: taken from the calls' threads at once, written by a thread of their own, many at a time.
+"""What calls tell of themselves, taken from their threads at once, counted and written by threads beside them.
 
-A call does not wait for the disk, and does not let go of the GIL to write. Written by the calls themselves,
-lines cost as much time of the processor, but one call in a hundred waited a millisecond for the GIL. What
-a crash cuts off is the last moment's lines; the audit record is kept elsewhere.
+A call leaves a tuple and goes on: it does not wait for the disk or for the GIL. Counted and written by the
+calls themselves, one call in a hundred waited a millisecond. Counting never waits for stderr. What a crash
+cuts off is the last moment's lines; the audit record is kept elsewhere.
 """
 
 from __future__ import annotations
@@ -20,52 +20,80 @@ MAX_WAITING = 50_000
 """Lines kept while stderr takes none; what comes then is lost, and counted."""
 STOP_SECONDS = 5.0
 
+Batch = list[CallLine]
+
+
+class CallFeed:
+    """Gathers what calls tell, and hands it on in batches. Started, then stopped once."""
+
+    def __init__(self, *takers: Callable[[Batch], None]) -> None:
+        """Each of `takers` is given every batch, and must not block."""
+        self._takers = takers
+        self._lines: queue.SimpleQueue[CallLine | None] = queue.SimpleQueue()
+        self.put: Callable[[CallLine], None] = self._lines.put
+        """The queue's own: every call calls it."""
+        self._thread = threading.Thread(target=self._run, name="keysvc-call-feed", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Hands on what is there."""
+        self._lines.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        ended = False
+        while not ended:
+            told = [self._lines.get()]
+            if told[0] is not None:
+                time.sleep(BATCH_SECONDS)
+                told += [self._lines.get() for _ in range(self._lines.qsize())]
+            ended = None in told
+            batch = [line for line in told if line is not None]
+            for take in self._takers:
+                take(batch)
+
 
 class CallLog:
-    """Started, then stopped once. `put` is thread-safe."""
+    """Writes batches of lines. Started, then stopped once. `put` is for one thread."""
 
     def __init__(self, render: Callable[[CallLine], str], write: Callable[[bytes], None]) -> None:
         """`write` takes lines without the last one's newline, and may block; its OSError loses them."""
         self._render = render
         self._write = write
-        self._lines: queue.SimpleQueue[CallLine | None] = queue.SimpleQueue()
+        self._batches: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._waiting = 0
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="keysvc-call-log", daemon=True)
         self.lost = 0
 
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, line: CallLine) -> None:
+    def put(self, batch: Batch) -> None:
         """Does not block."""
-        if self._lines.qsize() < MAX_WAITING:
-            self._lines.put(line)
-        else:
-            self.lost += 1
+        with self._lock:
+            room = MAX_WAITING - self._waiting
+            kept = batch[:room]
+            self._waiting += len(kept)
+            self.lost += len(batch) - len(kept)
+        if kept:
+            self._batches.put(kept)
 
     def stop(self) -> None:
         """Writes what is there; gives up where stderr takes nothing."""
-        self._lines.put(None)
+        self._batches.put(None)
         self._thread.join(STOP_SECONDS)
 
     def _run(self) -> None:
-        ended = False
-        while not ended:
-            batch = [self._lines.get()]
-            if batch[0] is not None:
-                time.sleep(BATCH_SECONDS)
-                batch += [self._lines.get() for _ in range(self._lines.qsize())]
-            ended = None in batch
-            self._write_down([line for line in batch if line is not None])
-
-    def _write_down(self, lines: list[CallLine]) -> None:
-        if not lines:
-            return
-        try:
-            self._write("\n".join(map(self._render, lines)).encode())
-        except OSError:
-            # A full disk or a closed pipe must not end the thread: later lines may be taken again.
-            self.lost += len(lines)
-
-
-def no_log(_line: CallLine) -> None:
-    """Where the lines of calls go when none are wanted."""
+        while (batch := self._batches.get()) is not None:
+            lost = 0
+            try:
+                self._write("\n".join(map(self._render, batch)).encode())
+            except OSError:
+                # A full disk or a closed pipe must not end the thread: later lines may be taken again.
+                lost = len(batch)
+            with self._lock:
+                self._waiting -= len(batch)
+                self.lost += lost

@@ -13,7 +13,7 @@ import structlog
 
 from keysvc.cli import assembly, logs, metrics, tracing
 from keysvc.cli.assembly import Core, Limits
-from keysvc.cli.call_log import CallLog, no_log
+from keysvc.cli.call_log import CallFeed, CallLog
 from keysvc.cli.settings import Settings, read_pin, read_tls_key, require_path
 from keysvc.hsm import keyring
 from keysvc.hsm.connection import TokenConfig, log_in
@@ -21,7 +21,7 @@ from keysvc.hsm.module import Module
 from keysvc.hsm.token import Token
 from keysvc.model.errors import Misconfigured
 from keysvc.model.permissions import PERMISSIONS
-from keysvc.rpc.observation import CallLine, Observer
+from keysvc.rpc.observation import CallCounts, CallLine
 from keysvc.rpc.server import Server, ServerConfig
 from keysvc.rpc.tls import Certificates
 from keysvc.rpc.tls_files import TlsFiles
@@ -146,11 +146,14 @@ def _observed_server(
     call_log.start()
     stack.callback(call_log.stop)
     registry, limits = metrics.new_registry(), Limits.of(settings)
-    observer = Observer(PERMISSIONS, registry, call_log.put if settings.log_calls else no_log)
+    counts = CallCounts(PERMISSIONS, registry)
+    feed = CallFeed(counts.count, call_log.put) if settings.log_calls else CallFeed(counts.count)
+    feed.start()
+    stack.callback(feed.stop)
     if settings.traces:
         config = replace(config, interceptors=(stack.enter_context(tracing.exporting()),))
     cache = Cache(core.store, core.token, core.sealer)
-    server = assembly.server(config, core, cache, usage, limits, observer)
+    server = assembly.server(config, core, cache, usage, limits, feed.put)
     registry.register(metrics.Parts(core, cache, limits, call_log, server.calls_waiting))
     if settings.metrics_listen is not None:
         address = stack.enter_context(metrics.served(settings.metrics_listen, registry))

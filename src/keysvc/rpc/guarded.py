@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, TypeAlias, cast
 
 import grpc
@@ -21,10 +21,10 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from keysvc.model.errors import DeadlineExceeded, InvalidField, KeysvcError
-from keysvc.model.names import is_name, principal_name
+from keysvc.model.names import is_id, is_name
 from keysvc.model.permissions import FILTERED, PERMISSIONS, Effect, Grant
 from keysvc.rpc import errors, identity, naming
-from keysvc.rpc.observation import CANCELLED, Observer
+from keysvc.rpc.observation import CANCELLED, OK, CallLine, Observer, rpc_of
 from keysvc.service.access import Access, Proof
 from keysvc.service.authority import Authority
 from keysvc.service.cache import Cache
@@ -57,7 +57,7 @@ class Guards:
 class Turn:
     """One call: what is known of it so far."""
 
-    __slots__ = ("begun", "context", "known", "raw", "request")
+    __slots__ = ("begun", "context", "known", "name", "raw", "request")
 
     def __init__(self, raw: bytes, context: grpc.ServicerContext) -> None:
         self.begun = perf_counter()
@@ -65,10 +65,8 @@ class Turn:
         self.context = context
         self.known: Known | None = None
         self.request: Any = None
-
-    @property
-    def principal(self) -> str:
-        return principal_name(self.known.record.principal_id) if self.known else ""
+        self.name = ""
+        """Of the resource, as the request says it."""
 
     def remaining(self) -> float:
         """Seconds until the caller gives up; 0 where it has."""
@@ -85,6 +83,7 @@ class GuardedMethod:
     def __init__(self, path: str, handler: Handler, guards: Guards) -> None:
         described, permission = naming.descriptor_of(path), PERMISSIONS.get(path)
         self._path = path
+        self._rpc = rpc_of(path)
         self._handler = handler
         self._guards = guards
         self._parse: Callable[[bytes], Any] = handler.request_deserializer  # type: ignore[assignment]
@@ -102,13 +101,13 @@ class GuardedMethod:
         turn = Turn(raw, context)
         try:
             known, grant = self._admit(turn)
-            turn.request = request = self._parsed(raw)
+            request = self._read(turn)
             if self._about_one:
-                self._guards.authority.check(known, grant, self._path, self._name(request))
+                self._guards.authority.check(known, grant, self._path, turn.name)
             caller = Caller(known.record.principal_id, self._path, context.peer, known, turn.remaining)
             answer = self._handler.unary_unary(request, caller)  # type: ignore[misc, arg-type]
             serialised = self._serialise(answer)
-            self._tell(turn, self._results[answer.result] if self._results else "OK", "OK")
+            self._tell(turn, self._results[answer.result] if self._results else OK, OK)
         except Exception as error:  # noqa: BLE001 - whatever it is must not leave as it is
             status = self.refused(error, turn)
         else:
@@ -120,7 +119,7 @@ class GuardedMethod:
         try:
             self._admit(turn)
             yield from self._handler.stream_stream((self._parsed(raw) for raw in requests), context)  # type: ignore[misc]
-            self._tell(turn, "OK", "OK")
+            self._tell(turn, OK, OK)
         except GeneratorExit:
             self._tell(turn, CANCELLED, CANCELLED)
             raise
@@ -132,18 +131,24 @@ class GuardedMethod:
 
     def refused(self, error: Exception, turn: Turn) -> grpc.Status:
         """What the caller is told; and the record and the observer."""
-        told, status = self._status_of(error)
+        reason, status = self._status_of(error)
         if self._changes:
-            self._read_for_the_record(turn)
             try:
-                self._guards.refusals.record(
-                    Refused(turn.principal, self._path, self._resource(turn), naming.request_id_of(turn.request), told,
-                            turn.context.peer())
-                )  # fmt: skip
+                self._guards.refusals.record(self._refusal(turn, reason))
             except Exception as unrecorded:  # noqa: BLE001
-                told, status = self._status_of(unrecorded)
-        self._tell(turn, told, status.code.name)
+                reason, status = self._status_of(unrecorded)
+        self._tell(turn, reason, status.code.name)
         return status
+
+    def _refusal(self, turn: Turn, reason: str) -> Refused:
+        """With what somebody known was refused, also where the request was not looked at."""
+        if turn.request is None and turn.known is not None:
+            with suppress(InvalidField):
+                self._read(turn)
+        principal = turn.known.name if turn.known else ""
+        return Refused(
+            principal, self._path, turn.name, naming.request_id_of(turn.request), reason, turn.context.peer()
+        )
 
     def _admit(self, turn: Turn) -> tuple[Known, Grant]:
         context, guards = turn.context, self._guards
@@ -160,22 +165,20 @@ class GuardedMethod:
         except DecodeError:
             raise InvalidField("request", "is not a message of this method's type") from None
 
-    def _read_for_the_record(self, turn: Turn) -> None:
-        """What somebody known was refused before the request was looked at."""
-        if turn.request is None and turn.known is not None:
-            with suppress(InvalidField):
-                turn.request = self._parsed(turn.raw)
-
-    def _resource(self, turn: Turn) -> str:
-        """Nothing for what has not the form of a name: it may hold anything."""
-        name = "" if turn.request is None else self._name(turn.request)
-        return name if is_name(name) else ""
+    def _read(self, turn: Turn) -> Any:
+        turn.request = request = self._parsed(turn.raw)
+        turn.name = self._name(request)
+        return request
 
     def _tell(self, turn: Turn, result: str, code: str) -> None:
-        request_id = naming.request_id_of(turn.request) if self._changes else ""
-        self._guards.observer.told(
-            self._path, turn.principal, self._resource(turn), request_id, result, code, perf_counter() - turn.begun
-        )
+        """Tells no name or id that has not the form of one: it may hold anything."""
+        known, request_id = turn.known, naming.request_id_of(turn.request) if self._changes else ""
+        self._guards.observer(
+            CallLine(
+                time(), self._rpc, known.name if known else "", turn.name if is_name(turn.name) else "", result, code,
+                perf_counter() - turn.begun, request_id if is_id(request_id) else "",
+            )
+        )  # fmt: skip
 
     def _status_of(self, error: Exception) -> tuple[str, grpc.Status]:
         if isinstance(error, KeysvcError):
@@ -187,5 +190,8 @@ class GuardedMethod:
 
 def _authorization(context: grpc.ServicerContext) -> str:
     """The header. Several are put together (RFC 9110 section 5.3), which makes them no proof."""
-    values = [value for key, value in context.invocation_metadata() if key == "authorization"]
-    return ", ".join(value if isinstance(value, str) else "" for value in values)
+    header = ""
+    for key, value in context.invocation_metadata():
+        if key == "authorization":
+            header = f"{header}, {value!s}" if header else str(value)
+    return header
