@@ -67,7 +67,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 
 @pytest.fixture(scope="module")
 def client(server: DevServer) -> Iterator[Client]:
+    """Has called, and was counted: a metric with labels is served from then on."""
     with server.client() as made:
+        ask(made, "ListMerchants")
+        until(lambda: "keysvc_calls_total" in Metrics(server.log).names())
         yield made
 
 

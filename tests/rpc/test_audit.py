@@ -126,7 +126,7 @@ def test_times_bound_what_is_listed(client: Client, merchant: str) -> None:
 
 
 def test_a_parent_without_events_has_none(client: Client) -> None:
-    for parent in ("merchants/nobody", "principals/nobody"):
+    for parent in ("merchants/without-events", "principals/without-events"):
         assert [] == listed(client, parent=parent)
 
 

@@ -49,17 +49,21 @@ def let_in(caller: Client) -> bool:
     return True
 
 
+_NUMBERS = itertools.count(1)
+"""Of this process: the tests of a module may be run in several goes, on one server."""
+
+
 class Principals:
     """Makes principals that no other test uses, with a client each. Closes the clients."""
 
     def __init__(self, server: DevServer, administrator: Client, prefix: str = "p") -> None:
         self._server = server
         self._administrator = administrator
-        self._ids = (f"{prefix}-{number}" for number in itertools.count(1))
+        self._prefix = prefix
         self._clients: list[Client] = []
 
     def id(self) -> str:
-        return next(self._ids)
+        return f"{self._prefix}-{next(_NUMBERS)}"
 
     def make(self, kind: str, **fields: Any) -> tuple[str, Client]:
         """(its id, a client that calls with its password)"""

@@ -190,8 +190,8 @@ class GuardedMethod:
 
 def _authorization(context: grpc.ServicerContext) -> str:
     """The header. Several are put together (RFC 9110 section 5.3), which makes them no proof."""
-    header = ""
+    header = None
     for key, value in context.invocation_metadata():
         if key == "authorization":
-            header = f"{header}, {value!s}" if header else str(value)
-    return header
+            header = str(value) if header is None else f"{header}, {value!s}"
+    return header or ""
