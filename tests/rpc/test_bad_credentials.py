@@ -83,7 +83,7 @@ def test_a_password_with_one_character_changed_is_wrong(
 @pytest.mark.parametrize(
     "change",
     [
-        str.lower, str.title, lambda text: " " + text, lambda text: text + " ", lambda text: text + "\n",
+        str.lower, lambda text: " " + text, lambda text: text + " ", lambda text: text + "\n",
         lambda text: text + "\0", lambda text: text + ":", lambda text: ":" + text, lambda text: text[:-1],
         lambda text: text[1:], lambda text: text[::-1], lambda text: text * 2, lambda _: "", lambda _: " ",
         lambda text: "\ufeff" + text, lambda text: text[:16] + " " + text[16:], lambda text: f'"{text}"',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import os
 import re
@@ -65,6 +66,7 @@ class DevServer:
             self._process = subprocess.Popen(
                 [str(PROGRAM), "dev"], env={**os.environ, **self._environment}, stdout=log, stderr=log
             )
+        atexit.register(self.kill)  # a test that fails may leave it running
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             text = self.log.read_bytes()[begin:].decode()

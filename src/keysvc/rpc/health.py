@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import structlog
 from grpc_health.v1.health import HealthServicer
@@ -15,7 +16,20 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 CHECK_SECONDS = 1.0
 
+WATCHES = 256
+"""Watches at once; more wait. Each has a thread, most of which sleep."""
+
 log = structlog.get_logger(__name__)
+
+
+def new_servicer() -> HealthServicer:
+    """One whose watches block in threads of their own.
+
+    In the way that is its default it sends under its lock, from whichever thread sets the health, and waits for gRPC's
+    own thread to have sent; that thread waits for the lock where a watcher leaves just then. Both wait for ever.
+    """
+    threads = ThreadPoolExecutor(WATCHES, thread_name_prefix="keysvc-watch")
+    return HealthServicer(experimental_non_blocking=False, experimental_thread_pool=threads)
 
 
 class HealthMonitor:

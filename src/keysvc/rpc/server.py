@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import grpc
 from google.rpc import error_details_pb2  # noqa: F401 - so that reflection can describe the error details
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from keysvc.model.errors import Misconfigured
 from keysvc.rpc.gate import Gate
 from keysvc.rpc.guarded import Guards
-from keysvc.rpc.health import HealthMonitor
+from keysvc.rpc.health import HealthMonitor, new_servicer
 from keysvc.rpc.services import SERVICES, Servicers
 from keysvc.rpc.tls import Certificates
 
@@ -85,7 +85,7 @@ class Server:
         self.calls_waiting = threads.waiting
         self._server = grpc.server(threads, interceptors=[*config.interceptors, gate], options=options)
         servicers.add_to(self._server)
-        servicer = health.HealthServicer()
+        servicer = new_servicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
         names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)

@@ -153,9 +153,12 @@ def _parse_basic(header: str) -> tuple[str, str]:
     if scheme.lower() != "basic":
         raise _unauthenticated()
     try:
-        text = base64.b64decode(encoded.strip(), validate=True).decode("utf-8")
+        raw = base64.b64decode(encoded, validate=True)
+        text = raw.decode("utf-8")
     except (ValueError, binascii.Error):
         raise _unauthenticated() from None
+    if base64.b64encode(raw).decode("ascii") != encoded:
+        raise _unauthenticated()  # the decoder lets padding too many pass
     principal_id, colon, password = text.partition(":")
     if not colon or not is_id(principal_id) or not password:
         raise _unauthenticated()
