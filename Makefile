@@ -8,6 +8,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 READY := .venv/.ready
+# One more than there are cores: tests also wait, for processes to start and for time to pass.
+WORKERS := $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 4 ? cores + 1 : 4)))
 GENERATED := src/keysvc/v1
 
 # Writes what the protos generate under a directory. Only services have a _grpc module.
@@ -28,7 +30,7 @@ run: $(READY) ## Serve on loopback, with a token and a database of its own in va
 .PHONY: test
 test: $(READY) ## Run the tests
 	@hsm/install.sh test
-	.venv/bin/pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
+	.venv/bin/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 .PHONY: soak
 soak: $(READY) ## Run the endurance tests at their full length

@@ -149,7 +149,8 @@ def _active(record: PrincipalRecord | None) -> PrincipalRecord:
 
 
 def _parse_basic(header: str) -> tuple[str, str]:
-    scheme, _, encoded = header.partition(" ")
+    scheme, _, rest = header.partition(" ")
+    encoded = rest.strip(" ")
     if scheme.lower() != "basic":
         raise _unauthenticated()
     try:
