@@ -37,7 +37,8 @@ def test_the_hash_is_that_of_the_documented_text() -> None:
 
 
 def test_the_signed_bytes_are_the_documented_ones() -> None:
-    assert b'["keysvc audit head 1",7,"' + b"a" * 64 + b'"]' == head_bytes(7, "a" * 64)
+    assert b'["keysvc audit head 1",7,"' + b"a" * 64 + b'","00ff"]' == head_bytes(7, "a" * 64, b"\x00\xff")
+    assert b'["keysvc audit head 1",7,"' + b"a" * 64 + b'",""]' == head_bytes(7, "a" * 64, b"")
 
 
 def test_characters_beyond_ascii_are_escaped() -> None:

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from keysvc.model.errors import InvalidField
 from keysvc.model.principals import (
-    ALL_MERCHANTS,
     MAX_MERCHANTS,
     PrincipalKind,
     PrincipalRecord,
@@ -147,18 +146,6 @@ def test_a_refusal_says_which_right_and_which_kind() -> None:
     with pytest.raises(InvalidField) as told:
         check_rights(principal(AUDITOR, can_sign=True))
     assert "principal.can_sign: is not for a principal of kind AUDITOR" == told.value.message
-
-
-def test_a_principal_lists_the_merchants_that_it_names_and_no_other() -> None:
-    named = principal(SERVICE, merchants=("m", "n"))
-    asked = ["m", "n", "M", "", "mn", "-", "o"]
-    assert [True, True, False, False, False, False, False] == [named.lists(merchant_id) for merchant_id in asked]
-    assert not principal(SERVICE).lists("m")
-
-
-def test_all_merchants_are_listed_by_the_one_sign_for_them() -> None:
-    assert principal(SERVICE, merchants=(ALL_MERCHANTS,)).lists("m")
-    assert not principal(SERVICE, merchants=(ALL_MERCHANTS, "n")).lists("m")
 
 
 def test_only_an_active_principal_is_active() -> None:

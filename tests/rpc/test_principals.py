@@ -248,16 +248,19 @@ def test_a_disabled_principal_is_refused_from_the_next_call_on_and_let_in_again_
     principal_id, caller = principals.make("PSP", jwt_public_keys=[jwts.public_pem(key)])
     retiring = caller
     caller = principals.client(principal_id, renew(client, principal_id, DAY).password)
+    was_disabled = False
     for active in (True, False, True):
         if not active:
             told = ask(client, "DisablePrincipal", name=name_of(principal_id))
             assert told.DISABLED == told.state
             assert told == ask(client, "DisablePrincipal", name=name_of(principal_id))
+            was_disabled = True
         else:
             update(client, principal_id, state="ACTIVE")
         for _ in range(3):
             assert active is let_in(caller)
-            assert active is let_in(retiring)
+            # Disabling ends the overlap for good.
+            assert (active and not was_disabled) is let_in(retiring)
             assert active is (jwts.call(client, jwts.signed(key, principal_id)) is None)
 
 

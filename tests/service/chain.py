@@ -32,6 +32,7 @@ def check(service: Service, *noted: ChainEnd) -> Report:
     made = ChainCheck(service.store, AuditSigner(service.token), noted)
     for _ in made.run():
         pass
+    made.require_signatures()
     return made.report()
 
 

@@ -68,7 +68,8 @@ class Service:
         self.database = database
         self.token = token
         self.clock = clock
-        self.store = store or Store(database.engine(), AuditSigner(token))
+        self.signer = AuditSigner(token)
+        self.store = store or Store(database.engine(), self.signer)
         self.reporter = IntegrityReporter(self.store, clock)
         self.sealer = Sealer(token, self.reporter)
         self.digester = Digester(token)
@@ -80,7 +81,7 @@ class Service:
         )
         self.viewing = Viewing(self.store, self.usage, clock)
         self.merchants = Merchants(self.store, self.sealer, clock)
-        self.maintenance = Maintenance(self.store, self.usage, self.reporter, clock)
+        self.maintenance = Maintenance(self.store, self.signer, self.usage, self.reporter, clock)
         self.access = Access(self.store, self.cache, self.digester, FailureLimit("authentications", FAILURES), clock)
         self.admins = Admins(self.store, token, self.sealer, self.digester, clock)
         self._replicas: list[Service] = []

@@ -18,14 +18,15 @@ from keysvc.model.audit import SIGN_EVERY, ChainEnd
 from keysvc.model.errors import HsmUnavailable, Integrity, StoreUnavailable
 from keysvc.service.audit import AuditReader, AuditSigner, AuditWatch, json_line, note_start
 from keysvc.service.audit_check import ChainCheck
+from keysvc.service.calls import itself, record
 from keysvc.store.audit_log import EventFilter
-from service.chain import EVENTS, UNSIGNED, event_at, place, rewrite_from, to_another, truncate, write
-from service.parts import Clock, Service
+from service.chain import EVENTS, UNSIGNED, check, event_at, place, rewrite_from, to_another, truncate, write
+from service.parts import Clock, Service, both_databases
 
 
 @pytest.fixture
 def watch(service: Service, clock: Clock) -> AuditWatch:
-    return AuditWatch(service.store, clock)
+    return AuditWatch(service.store, service.signer, clock)
 
 
 def events(service: Service) -> list[Row]:
@@ -132,22 +133,115 @@ GOES_BACK: dict[str, Callable[[Service, Clock], None]] = {
 
 
 @pytest.mark.parametrize("what", GOES_BACK)
-def test_a_chain_that_goes_back_is_told_once(service: Service, watch: AuditWatch, clock: Clock, what: str) -> None:
+def test_a_chain_that_went_back_is_told_by_each_look(
+    service: Service, watch: AuditWatch, clock: Clock, what: str
+) -> None:
     write(service, clock, EVENTS)
     seen = service.store.audit_end()
     assert [] == logged("audit.went_back", watch.look)
     GOES_BACK[what](service, clock)
-    lines = logged("audit.went_back", watch.look, watch.look)
-    expected = {"seen": EVENTS, "seen_hash": seen.hash, "found": service.store.audit_end().sequence}
-    assert [{"event": "audit.went_back", "log_level": "error", **expected}] == lines
+    lines = logged("audit.went_back", watch.look, watch.sign)
+    expected = {
+        "reason": "the event that was the last is gone, or another",
+        "seen": EVENTS, "seen_hash": seen.hash, "found": service.store.audit_end().sequence,
+    }  # fmt: skip
+    assert 2 * [{"event": "audit.went_back", "log_level": "error", **expected}] == lines
 
 
-def test_signatures_are_logged_again_after_a_chain_went_back(service: Service, watch: AuditWatch, clock: Clock) -> None:
+def without_the_last(service: Service) -> None:
+    service.database.execute("DELETE FROM audit_head WHERE sequence = 200")
+
+
+def without_the_first(service: Service) -> None:
+    service.database.execute("DELETE FROM audit_head WHERE sequence = 100")
+
+
+def with_another(service: Service) -> None:
+    """At an event after it."""
+    row = service.database.rows("audit_head", "sequence = 200")[0]
+    digest = place(service, UNSIGNED).hash
+    service.database.insert("audit_head", row | {"sequence": UNSIGNED, "hash": digest})
+
+
+def signed_sequences(service: Service) -> list[int]:
+    return sorted(int(row["sequence"]) for row in service.database.rows("audit_head"))
+
+
+@both_databases
+@pytest.mark.parametrize("harm", [without_the_last, without_the_first, with_another])
+def test_nothing_is_signed_once_the_newest_signature_is_gone_or_wrong(
+    service: Service, watch: AuditWatch, clock: Clock, harm: Callable[[Service], None]
+) -> None:
+    """Not by the minute, and not at a hundredth event."""
     write(service, clock, EVENTS)
     watch.look()
-    service.database.execute("DELETE FROM audit_head")
-    truncate(service, 5)
-    assert [5] == [line["sequence"] for line in logged("audit.signed", watch.look, watch.sign)]
+    harm(service)
+    left = signed_sequences(service)
+    write(service, clock, SIGN_EVERY)
+    lines = logged("audit.went_back", watch.sign)
+    assert ["the newest signature is gone, or wrong"] == [line["reason"] for line in lines]
+    write(service, clock, SIGN_EVERY)
+    assert left == signed_sequences(service)
+
+
+def test_a_rewritten_end_is_not_signed_at_a_hundredth_event(service: Service, watch: AuditWatch, clock: Clock) -> None:
+    """The newest signature is right, but the watch has told of what came after it."""
+    write(service, clock, EVENTS)
+    watch.look()
+    rewrite_from(service, EVENTS, to_another)
+    watch.look()
+    write(service, clock, SIGN_EVERY)
+    assert [100, 200] == signed_sequences(service)
+
+
+def test_a_signature_over_another_event_is_not_signed_after(service: Service, clock: Clock) -> None:
+    """The first look of a process: the signature is right, and the record was rewritten before it."""
+    write(service, clock, EVENTS)
+    rewrite_from(service, 150, to_another)
+    new = service.replica()
+    first = AuditWatch(new.store, new.signer, clock)
+    (line,) = logged("audit.went_back", first.sign)
+    assert "the event that was signed last is gone, or another" == line["reason"]
+    assert [100, 200] == signed_sequences(service)
+
+
+def test_signatures_of_other_replicas_are_signed_after(service: Service, watch: AuditWatch, clock: Clock) -> None:
+    other = service.replica()
+    theirs = AuditWatch(other.store, other.signer, clock)
+    for _ in range(3):
+        write(service, clock, SIGN_EVERY - 30)
+        assert [] == logged("audit.went_back", watch.sign)
+        write(other, clock, SIGN_EVERY)
+        assert [] == logged("audit.went_back", theirs.sign)
+    write(service, clock, SIGN_EVERY)
+    assert [70, 100, 170, 200, 240, 300, 340, 400, 410, 500, 510, 600] == sorted(
+        {*signed_sequences(service), 600}
+    )
+    check(service)
+
+
+def test_what_was_seen_and_is_put_back_is_signed_again(service: Service, watch: AuditWatch, clock: Clock) -> None:
+    write(service, clock, EVENTS)
+    watch.look()
+    (row,) = service.database.rows("audit_head", "sequence = 200")
+    without_the_last(service)
+    watch.sign()
+    service.database.insert("audit_head", row)
+    watch.sign()
+    assert [100, 200, EVENTS] == signed_sequences(service)
+
+
+def test_a_signature_that_was_undone_with_its_change_is_not_missed(
+    service: Service, watch: AuditWatch, clock: Clock
+) -> None:
+    write(service, clock, SIGN_EVERY - 1)
+    watch.look()
+    with pytest.raises(RuntimeError), service.store.change() as change:
+        record(change, itself("test"), "", time=clock())
+        raise RuntimeError
+    write(service, clock, 1)
+    assert [] == logged("audit.went_back", watch.sign)
+    assert [SIGN_EVERY] == signed_sequences(service)
 
 
 def test_a_chain_that_grows_is_not_told(service: Service, watch: AuditWatch, clock: Clock) -> None:

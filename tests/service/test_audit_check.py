@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 
@@ -219,9 +219,78 @@ def test_a_signature_of_a_rewritten_chain_cannot_be_made_without_the_token(writt
 
 def test_a_signature_by_another_key_of_the_token_is_wrong(written: Service) -> None:
     head = written.store.audit_heads()[0]
-    other = written.token.keyed_digest(Purpose.ROW, 1, head_bytes(head.sequence, head.hash))
-    written.database.put_back("audit_head", asdict(head) | {"time": str(head.time), "signature": other})
+    other = written.token.keyed_digest(Purpose.ROW, 1, head_bytes(head.sequence, head.hash, b""))
+    row = written.database.rows("audit_head", "sequence = 100")[0]
+    written.database.put_back("audit_head", row | {"signature": other})
     assert "The signature over audit event 100 is wrong" in found(written)
+
+
+def test_signatures_taken_out_before_another_are_told_by_it(written: Service) -> None:
+    """The next one holds the signature before it."""
+    rewrite_from(written, 5, to_another)
+    written.database.execute("DELETE FROM audit_head WHERE sequence = 100")
+    assert "The signature over audit event 200 is wrong" in found(written)
+
+
+@both_databases
+@pytest.mark.parametrize(
+    ("edited", "kept", "told"), [(150, 100, "101 to 212"), (5, 0, "1 to 212")], ids=["some", "all"]
+)
+def test_the_newest_signatures_taken_out_are_told(written: Service, edited: int, kept: int, told: str) -> None:
+    """Though whoever rewrote what they covered computed all hashes and the end anew."""
+    rewrite_from(written, edited, to_another)
+    written.database.execute(f"DELETE FROM audit_head WHERE sequence > {kept}")
+    assert f"Signatures are missing: the audit events {told} have none" in found(written)
+
+
+def out_of_reach(service: Service, clock: Clock, count: int) -> None:
+    """Events that the token is not there to sign."""
+
+    def unreachable(*_: object) -> bytes:
+        raise HsmUnavailable("The token does not answer")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(service.token, "keyed_digest", unreachable)
+        write(service, clock, count)
+
+
+def test_events_without_signatures_between_two_are_told(service: Service, clock: Clock) -> None:
+    """A token that was away looks the same; who knows of it has the check go on without."""
+    write(service, clock, SIGN_EVERY)
+    out_of_reach(service, clock, SIGN_EVERY)
+    write(service, clock, SIGN_EVERY)
+    assert "the audit events 101 to 299 have none" in found(service)
+    allowing = ChainCheck(service.store, AuditSigner(service.token), [])
+    list(allowing.run())
+    assert (3 * SIGN_EVERY, 0) == (allowing.report().end.sequence, allowing.report().unsigned)
+
+
+def test_signatures_may_be_as_far_apart_as_they_are_made(service: Service, clock: Clock) -> None:
+    write(service, clock, 2 * SIGN_EVERY)
+    out_of_reach(service, clock, SIGN_EVERY)
+    assert SIGN_EVERY == check(service).unsigned
+
+
+def test_events_before_the_first_signature_need_none(service: Service, clock: Clock) -> None:
+    """Those that were moved in from an older schema."""
+    out_of_reach(service, clock, 2 * SIGN_EVERY + 5)
+    with service.store.change() as change:
+        change.sign_audit(clock())
+    assert 0 == check(service).unsigned
+
+
+def test_a_signature_that_is_made_during_the_check_is_not_missing(
+    written: Service, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the reading of the signatures and that of the end."""
+    end = written.store.audit_end
+
+    def later() -> ChainEnd:
+        write(written, clock, 2 * SIGN_EVERY)
+        return end()
+
+    monkeypatch.setattr(written.store, "audit_end", later)
+    assert EVENTS + 2 * SIGN_EVERY == check(written).end.sequence
 
 
 def test_the_earlier_of_two_wrong_events_is_named(written: Service) -> None:

@@ -16,6 +16,8 @@ from keysvc.hsm.token import Token
 from keysvc.model.errors import Misconfigured
 from keysvc.model.secrets import SecretText
 from keysvc.service.bootstrap import Admins, bind, require_bound
+from keysvc.service.calls import itself
+from keysvc.service.principals import Passwords, Principals
 from keysvc.store.store import Store
 from service.parts import Service, basic, outcome
 
@@ -171,3 +173,26 @@ def _start(service: Service, file: Path) -> None:
 def _file_works(service: Service, file: Path) -> None:
     name, _, password = file.read_text().partition(":")
     assert "OK" == outcome(lambda: service.log_in(basic(name, password)))
+
+
+def test_an_administrator_whose_row_was_altered_keeps_none_of_the_proofs_that_it_names(
+    service: Service, database: Database
+) -> None:
+    """Or whoever wrote their own into it would be let in by the renewal that mends it."""
+    service.admins.put(ADMIN, SecretText("first"))
+    database.execute("UPDATE principal SET spiffe_id = 'spiffe\\://evil/admin'")
+    service.admins.put(ADMIN, SecretText("second"))
+    service.cache.refresh()
+    assert service.cache.principal_of("spiffe://evil/admin") is None
+    assert "OK" == outcome(lambda: service.log_in(basic(ADMIN, "second")))
+
+
+def test_a_renewed_administrator_keeps_the_proofs_that_it_has(service: Service) -> None:
+    service.admins.put(ADMIN, SecretText("first"))
+    principals = Principals(service.store, Passwords(service.token, service.digester), service.sealer, service.clock)
+    principals.update(itself("test"), ADMIN, "", {"spiffe_id": "spiffe://keysvc.test/admin"})
+    service.admins.put(ADMIN, SecretText("second"))
+    service.cache.refresh()
+    kept = service.cache.principal_of("spiffe://keysvc.test/admin")
+    assert kept is not None
+    assert ADMIN == kept.principal_id

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from support.databases import Database
 
-from keysvc.model.audit import FIRST_HASH, SIGN_EVERY, AuditRecord, ChainEnd, event_hash
+from keysvc.model.audit import FIRST_HASH, SIGN_EVERY, AuditRecord, ChainEnd, SignedHead, event_hash
 from keysvc.model.errors import HsmUnavailable, Integrity, StoreUnavailable
 from keysvc.store.audit_log import EventFilter
 from keysvc.store.changes import Change
@@ -24,13 +24,15 @@ class Signer:
 
     def __init__(self) -> None:
         self.asked: list[ChainEnd] = []
+        self.after: list[SignedHead | None] = []
         self.broken = False
 
-    def __call__(self, sequence: int, digest: str) -> tuple[int, bytes]:
+    def __call__(self, sequence: int, digest: str, last: SignedHead | None) -> tuple[int, bytes]:
         if self.broken:
             raise HsmUnavailable("The token does not answer")
         self.asked.append(ChainEnd(sequence, digest))
-        return 3, b"signature"
+        self.after.append(last)
+        return 3, b"signature %d" % sequence
 
 
 @pytest.fixture
@@ -136,11 +138,35 @@ def test_every_hundredth_event_is_signed_in_its_change(store: Store, signer: Sig
     signed = [store.audit_events(sequence - 1, 1, ALL)[0] for sequence in (SIGN_EVERY, 2 * SIGN_EVERY)]
     assert [ChainEnd(event.sequence, event.hash) for event in signed] == signer.asked
     heads = store.audit_heads()
-    assert [(e.sequence, e.hash, e.event.time, 3, b"signature") for e in signed] == [
+    assert [(e.sequence, e.hash, e.event.time, 3, b"signature %d" % e.sequence) for e in signed] == [
         (head.sequence, head.hash, head.time, head.generation, head.signature) for head in heads
     ]
     assert heads[-1] == store.last_audit_head()
     assert heads[1:] == store.audit_heads(after=SIGN_EVERY)
+
+
+def test_each_signature_is_made_and_read_with_the_one_before(store: Store, signer: Signer) -> None:
+    """Of the same change, of another, and by the minute."""
+    write_numbered(store, 2 * SIGN_EVERY)
+    write_numbered(store, SIGN_EVERY + 1)
+    with store.change() as change:
+        change.sign_audit(NOON)
+    heads = store.audit_heads()
+    assert [None, *heads[:-1]] == signer.after
+    before = [b"", b"signature 100", b"signature 200", b"signature 300"]
+    assert before == [head.previous_signature for head in heads]
+    assert heads[-1] == store.last_audit_head()
+    assert heads[2:] == store.audit_heads(after=2 * SIGN_EVERY)
+
+
+def test_an_unreadable_signature_is_not_signed_after_and_holds_no_change_up(
+    store: Store, database: Database, signer: Signer
+) -> None:
+    write_numbered(store, SIGN_EVERY)
+    garbage = "'no time'" if database.is_sqlite else "'infinity'"
+    database.execute(f"UPDATE audit_head SET time = {garbage}")
+    write_numbered(store, SIGN_EVERY)
+    assert (2 * SIGN_EVERY, 1) == (store.audit_end().sequence, len(signer.asked))
 
 
 def test_a_token_out_of_reach_holds_no_change_up(store: Store, signer: Signer) -> None:

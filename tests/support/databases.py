@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, NullPool, create_engine, make_url, text
 from sqlmodel import SQLModel
 
-from keysvc.model.audit import FIRST_HASH
+from keysvc.model.audit import FIRST_HASH, SignedHead
 from keysvc.store import schema
 from keysvc.store.engine import open_engine
 from keysvc.store.store import Store
@@ -136,7 +136,7 @@ class PostgresDatabases:
         return database
 
 
-def unsigned(_sequence: int, _digest: str) -> tuple[int, bytes]:
+def unsigned(_sequence: int, _digest: str, _last: SignedHead | None) -> tuple[int, bytes]:
     """In the place of the token's audit key, for tests of the store alone."""
     return 1, bytes(32)
 

@@ -45,6 +45,8 @@ class Core:
     """What both a server and `init` need."""
 
     store: Store
+    signer: AuditSigner
+    """The one that the store asks."""
     token: Token
     sealer: Sealer
     digester: Digester

@@ -18,7 +18,7 @@ from keysvc.cli import development, wiring
 from keysvc.cli.files import private_file
 from keysvc.cli.settings import Settings, read_settings
 from keysvc.hsm.module import Module
-from keysvc.model.audit import ChainEnd, time_text
+from keysvc.model.audit import ChainEnd, SignedHead, time_text
 from keysvc.model.errors import HsmUnavailable, Misconfigured
 from keysvc.service.audit import AuditReader, AuditSigner, json_line
 from keysvc.service.audit_check import PAGE, ChainCheck, Report
@@ -41,6 +41,10 @@ def verify(
         list[str] | None,
         typer.Option(metavar="SEQUENCE:HASH", help="A head noted elsewhere. May be repeated."),
     ] = None,
+    allow_unsigned: Annotated[
+        bool,
+        typer.Option("--allow-unsigned", help="Signatures may be missing: the token was away for a while."),
+    ] = False,
 ) -> None:
     """Check every event of the audit record, and every signature over it. Names the first event that is wrong."""
     noted = [_parse_head(text) for text in head or []]
@@ -54,6 +58,8 @@ def verify(
             task = bar.add_task("events", total=check.total)
             for checked in check.run():
                 bar.update(task, completed=checked)
+        if not allow_unsigned:
+            check.require_signatures()
     typer.echo("\n".join(_told(check.report())))
 
 
@@ -92,7 +98,7 @@ def _database(settings: Settings) -> Iterator[Store]:
         store.close()
 
 
-def _never_signs(_sequence: int, _digest: str) -> NoReturn:
+def _never_signs(_sequence: int, _digest: str, _last: SignedHead | None) -> NoReturn:
     raise HsmUnavailable("There is no token at hand")
 
 

@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import Callable
 
+import structlog
+
 from keysvc.rpc.observation import CallLine
 
 BATCH_SECONDS = 0.02
@@ -21,6 +23,8 @@ MAX_WAITING = 50_000
 STOP_SECONDS = 5.0
 
 Batch = list[CallLine]
+
+log = structlog.get_logger(__name__)
 
 
 class CallFeed:
@@ -52,7 +56,11 @@ class CallFeed:
             ended = None in told
             batch = [line for line in told if line is not None]
             for take in self._takers:
-                take(batch)
+                try:
+                    take(batch)
+                except Exception:
+                    # The thread must live, or what calls tell would pile up.
+                    log.exception("calls.untold")
 
 
 class CallLog:

@@ -89,10 +89,11 @@ def opened(settings: Settings, module: Module, config: TokenConfig) -> Iterator[
     with ExitStack() as stack:
         token = Token(module, config)
         stack.callback(token.close)
-        store = Store(engine, AuditSigner(token))
+        signer = AuditSigner(token)
+        store = Store(engine, signer)
         stack.callback(store.close)
         reporter = IntegrityReporter(store, now)
-        yield Core(store, token, Sealer(token, reporter), Digester(token), reporter, now)
+        yield Core(store, signer, token, Sealer(token, reporter), Digester(token), reporter, now)
 
 
 def make_token_keys(module: Module, config: TokenConfig) -> list[str]:
@@ -120,7 +121,7 @@ def serve(settings: Settings, module: Module, config: TokenConfig, call_line: Ca
         core = stack.enter_context(opened(settings, module, config))
         require_bound(core.store, core.token)
         usage = Usage(core.store)
-        maintenance = Maintenance(core.store, usage, core.reporter, now)
+        maintenance = Maintenance(core.store, core.signer, usage, core.reporter, now)
         server = _observed_server(settings, server_config, core, usage, call_line, stack)
         note_start(core.store, now)
         maintenance.start()

@@ -56,13 +56,15 @@ class ChainEnd:
 
 @dataclass(frozen=True, slots=True)
 class SignedHead:
-    """A place in the chain that the token's audit key has signed, and with it all events before."""
+    """A place in the chain that the token's audit key has signed, and with it all events and signatures before."""
 
     sequence: int
     hash: str
     time: datetime
     generation: int
     signature: bytes
+    previous_signature: bytes = b""
+    """Of the one before; empty for the first."""
 
 
 def event_hash(sequence: int, event: AuditRecord, previous_hash: str) -> str:
@@ -78,6 +80,6 @@ def time_text(time: datetime) -> str:
     return time.astimezone(UTC).isoformat(timespec="microseconds")
 
 
-def head_bytes(sequence: int, digest: str) -> bytes:
-    """What the audit key signs: a JSON list of a fixed text, the sequence and the event's hash."""
-    return json.dumps([_HEAD, sequence, digest], separators=(",", ":")).encode()
+def head_bytes(sequence: int, digest: str, previous_signature: bytes) -> bytes:
+    """What the audit key signs: a JSON list of a fixed text, the sequence, the event's hash and the signature before."""
+    return json.dumps([_HEAD, sequence, digest, previous_signature.hex()], separators=(",", ":")).encode()

@@ -75,9 +75,6 @@ class PrincipalRecord:
     def active(self) -> bool:
         return self.state is PrincipalState.ACTIVE
 
-    def lists(self, merchant_id: str) -> bool:
-        return merchant_id in self.merchants or self.merchants == (ALL_MERCHANTS,)
-
 
 _RIGHTS: dict[str, frozenset[PrincipalKind]] = {
     "merchants": frozenset({PrincipalKind.MERCHANT, PrincipalKind.SERVICE}),

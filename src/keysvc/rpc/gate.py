@@ -5,17 +5,19 @@ What a call must pass then is `keysvc.rpc.guarded`'s.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
 from keysvc.model.errors import Overloaded
 from keysvc.model.permissions import PUBLIC
-from keysvc.rpc.guarded import GuardedMethod, Guards, Handler, Turn, arrived
+from keysvc.rpc.guarded import GuardedMethod, Guards, Handler, Turn, arrived, check_table
 
 _REFUSING_THREADS = 2
+_STREAMING_THREADS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,18 @@ class Gate(grpc.ServerInterceptor):
     """Wraps each method's handler once."""
 
     def __init__(self, guards: Guards, waiting: Callable[[], int], max_waiting: int) -> None:
-        """`waiting` tells how many calls wait for a thread; at `max_waiting` more are turned away."""
+        """`waiting` tells how many calls wait for a thread; at `max_waiting` more are turned away.
+
+        Raises ValueError for a table of permissions that cannot be held.
+        """
+        check_table()
         self._guards = guards
         self._arrival = guards.cache.arrival
         self._load = _Load(waiting, max_waiting)
         self._wrapped: dict[str, Handler | None] = {}
         self._turned_away: dict[str, Handler] = {}
         # Threads of their own: a call that is turned away must not wait behind those that are taken.
+        self._streams = ThreadPoolExecutor(_STREAMING_THREADS, thread_name_prefix="keysvc-stream")
         self._refusing = ThreadPoolExecutor(_REFUSING_THREADS, thread_name_prefix="keysvc-overloaded")
 
     def intercept_service(
@@ -57,6 +64,7 @@ class Gate(grpc.ServerInterceptor):
 
     def close(self) -> None:
         self._refusing.shutdown()
+        self._streams.shutdown()
 
     def _wrap(self, path: str, handler: Handler | None) -> Handler | None:
         if handler is None or path in PUBLIC:
@@ -65,7 +73,15 @@ class Gate(grpc.ServerInterceptor):
         if handler.unary_unary is not None:
             self._turned_away[path] = grpc.unary_unary_rpc_method_handler(self._turning_away(method))
             return grpc.unary_unary_rpc_method_handler(method.unary)
-        return grpc.stream_stream_rpc_method_handler(method.stream, None, handler.response_serializer)
+        return grpc.stream_stream_rpc_method_handler(self._streaming(method), None, handler.response_serializer)
+
+    def _streaming(self, method: GuardedMethod) -> Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[Any]]:
+        def stream(requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
+            return method.stream(requests, context)
+
+        # A stream that says nothing holds its thread. So they have threads of their own, apart from all other calls.
+        stream.experimental_thread_pool = self._streams  # type: ignore[attr-defined]
+        return stream
 
     def _turning_away(self, method: GuardedMethod) -> Callable[[bytes, grpc.ServicerContext], bytes]:
         def refuse(raw: bytes, context: grpc.ServicerContext) -> bytes:

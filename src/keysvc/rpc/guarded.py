@@ -54,6 +54,15 @@ class Guards:
     observer: Observer
 
 
+def check_table() -> None:
+    """Raises ValueError where somebody is held to merchants of its own by a method whose requests name none."""
+    for path, permission in PERMISSIONS.items():
+        method = naming.descriptor_of(path)
+        named = path in FILTERED or (method is not None and naming.is_about_one(method))
+        if not named and set(permission.grants.values()) != {Grant.ANY}:
+            raise ValueError(f"{path} names no resource to hold its callers to")
+
+
 class Turn:
     """One call: what is known of it so far."""
 
@@ -92,10 +101,6 @@ class GuardedMethod:
         self._results = naming.results_of(described)
         self._changes = permission is not None and permission.effect is Effect.CHANGE
         self._about_one = described is not None and naming.is_about_one(described)
-        if permission and not self._about_one and path not in FILTERED:
-            scoped = [kind for kind, grant in permission.grants.items() if grant is not Grant.ANY]
-            if scoped:
-                raise ValueError(f"{path} names no resource, so {scoped} cannot be held to their own")
 
     def unary(self, raw: bytes, context: grpc.ServicerContext) -> bytes:
         turn = Turn(raw, context)
@@ -119,8 +124,9 @@ class GuardedMethod:
         try:
             self._admit(turn)
             yield from self._handler.stream_stream((self._parsed(raw) for raw in requests), context)  # type: ignore[misc]
-            self._tell(turn, OK, OK)
-        except GeneratorExit:
+            ended = OK if context.is_active() else CANCELLED
+            self._tell(turn, ended, ended)
+        except (GeneratorExit, grpc.RpcError):
             self._tell(turn, CANCELLED, CANCELLED)
             raise
         except Exception as error:  # noqa: BLE001
@@ -152,9 +158,10 @@ class GuardedMethod:
 
     def _admit(self, turn: Turn) -> tuple[Known, Grant]:
         context, guards = turn.context, self._guards
+        guards.cache.refresh(arrived.get())
+        # After the wait for a thread and for the epoch, and before the token is asked for anything.
         if context.time_remaining() < MIN_SECONDS_LEFT:
             raise DeadlineExceeded("The call's deadline has passed, or is too near to begin: allow it more time")
-        guards.cache.refresh(arrived.get())
         known = guards.access.authenticate(Proof(_authorization(context), turn.spiffe_ids, context.peer))
         turn.known = known
         return known, guards.authority.grant(known, self._path)

@@ -28,6 +28,6 @@ def _uris(pem: bytes) -> tuple[bytes, ...]:
     try:
         extensions = x509.load_pem_x509_certificate(pem).extensions
         names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, x509.ExtensionNotFound):
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         return ()
     return tuple(uri.encode() for uri in names.get_values_for_type(x509.UniformResourceIdentifier))

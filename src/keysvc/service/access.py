@@ -54,8 +54,7 @@ class Access:
     def authenticate(self, proof: Proof) -> Known:
         """The caller. Raises Unauthenticated, which says no more than that, or TooManyFailures.
 
-        A proof that was right before is known by a keyed hash, until its principal changes. So no number of wrong
-        ones locks out a caller that is at work.
+        A proof that was right before is known by a keyed hash, until its principal changes.
         """
         secret = proof.header or self._certificate(proof)
         if len(secret) > _MAX_HEADER:
@@ -71,28 +70,21 @@ class Access:
         if not proof.header:
             known = self._of_certificate(secret)
         elif (claims := bearer.read(proof.header)) is not None:
-            return self._of_counted_jwt(proof, claims)
+            return self._counted(proof, claims.principal_id, lambda: self._of_jwt(claims))
         else:
             principal_id, password = _parse_basic(proof.header)
-            known = self._limited(proof, principal_id, lambda: self._of_password(principal_id, password))
+            known = self._counted(proof, principal_id, lambda: self._of_password(principal_id, password))
         self._cache.remember_header(key, known, as_of)
         return known
 
-    def _limited(self, proof: Proof, principal_id: str, check: Callable[[], Known]) -> Known:
-        attempt = _attempt(proof, principal_id)
-        self._failures.check(attempt)
+    def _counted(self, proof: Proof, principal_id: str, check: Callable[[], Known]) -> Known:
+        # A right one is let in whatever came before it from there, in its name: it cannot be guessed, and its
+        # principal is at work.
         try:
             return check()
         except Unauthenticated:
-            self._failures.failed(attempt)
-            raise
-
-    def _of_counted_jwt(self, proof: Proof, claims: bearer.Claims) -> Known:
-        # A right one is let in whatever came before: a signature cannot be guessed, and its principal is at work.
-        try:
-            return self._of_jwt(claims)
-        except Unauthenticated:
-            attempt = _attempt(proof, claims.principal_id)
+            # By the address without its port, and by whom it claims to be from.
+            attempt = (proof.peer().rpartition(":")[0], principal_id)
             self._failures.check(attempt)
             self._failures.failed(attempt)
             raise
@@ -135,11 +127,6 @@ class Access:
 
     def _of_certificate(self, spiffe_id: str) -> Known:
         return Known.of(_active(self._cache.principal_of(spiffe_id)))
-
-
-def _attempt(proof: Proof, principal_id: str) -> tuple[str, str]:
-    """The address that it came from, without the port, and whom it claims to be from."""
-    return proof.peer().rpartition(":")[0], principal_id
 
 
 def _active(record: PrincipalRecord | None) -> PrincipalRecord:

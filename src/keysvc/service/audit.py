@@ -13,7 +13,7 @@ import structlog
 from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.token import Token
 from keysvc.model.audit import ChainedEvent, ChainEnd, SignedHead, head_bytes, time_text
-from keysvc.model.errors import Integrity
+from keysvc.model.errors import HsmUnavailable, Integrity
 from keysvc.service.calls import Clock, itself, record
 from keysvc.store.audit_log import EventFilter
 from keysvc.store.store import Store
@@ -22,23 +22,51 @@ log = structlog.get_logger(__name__)
 
 
 class AuditSigner:
-    """Signs the chain's end. Thread-safe. Raises HsmUnavailable when the token cannot answer."""
+    """Signs the chain's end, unless the record was tampered with. Thread-safe.
+
+    Raises HsmUnavailable when the token cannot answer.
+    """
 
     def __init__(self, token: Token) -> None:
         self._token = token
+        self._seen: SignedHead | None = None
+        """The newest signature that was committed when the watch looked last, and right."""
+        self._stopped = False
 
-    def __call__(self, sequence: int, digest: str) -> tuple[int, bytes]:
+    def __call__(self, sequence: int, digest: str, last: SignedHead | None) -> tuple[int, bytes]:
         """(generation of the audit key, HMAC-SHA256)"""
+        if self._stopped or not self.follows(last):
+            raise HsmUnavailable("The audit record was tampered with, so it is not signed: run `keysvc audit verify`")
         generation = self._token.newest(Purpose.AUDIT)
-        return generation, self._token.keyed_digest(Purpose.AUDIT, generation, head_bytes(sequence, digest))
+        data = head_bytes(sequence, digest, last.signature if last else b"")
+        return generation, self._token.keyed_digest(Purpose.AUDIT, generation, data)
+
+    def follows(self, last: SignedHead | None) -> bool:
+        """Whether this may be the newest signature: the one seen, or a right one that was made since, by any replica."""
+        if last is None or last == self._seen:
+            return last == self._seen
+        # A signature holds the one before it, so that none of those between can have been taken out.
+        return isinstance(last.sequence, int) and last.sequence > self.seen_sequence and self.made(last)
+
+    @property
+    def seen_sequence(self) -> int:
+        return self._seen.sequence if self._seen else 0
+
+    def go_on_after(self, last: SignedHead | None) -> None:
+        """Takes note of the newest signature, which was looked at. What was stopped signs again."""
+        self._seen = last
+        self._stopped = False
+
+    def stop(self) -> None:
+        self._stopped = True
 
     def made(self, head: SignedHead) -> bool:
         """Whether the token signed this. In constant time; False for a generation that the token lacks."""
         try:
-            data = head_bytes(head.sequence, head.hash)
+            data = head_bytes(head.sequence, head.hash, head.previous_signature)
             signature = self._token.keyed_digest(Purpose.AUDIT, head.generation, data)
             return hmac.compare_digest(signature, head.signature)
-        except (KeyError, TypeError):
+        except (KeyError, TypeError, AttributeError):
             # A row may hold values of any type.
             return False
 
@@ -84,41 +112,66 @@ class AuditReader:
 class AuditWatch:
     """Has the chain's end signed, logs what was signed, and notices when the chain goes back. For one thread.
 
-    The log's lines are anchors outside the database: `keysvc audit verify --head SEQUENCE:HASH`.
+    Once it went back, nothing more is signed: a signature would vouch for what somebody put there. That lasts until what
+    was seen is there again, or the process is started anew. The log's lines are anchors outside the database: `keysvc audit verify --head SEQUENCE:HASH`.
     """
 
-    def __init__(self, store: Store, now: Clock) -> None:
+    def __init__(self, store: Store, signer: AuditSigner, now: Clock) -> None:
+        """`signer` is the one that the store asks."""
         self._store = store
+        self._signer = signer
         self._now = now
         self._seen = ChainEnd()
         self._logged: int | None = None
         """The newest signature that stands in the log; None before the first look."""
 
     def look(self) -> None:
-        """Raises StoreUnavailable or Integrity."""
-        end = self._store.audit_end()
-        if not self._still_holds(self._seen, end):
-            log.error("audit.went_back", seen=self._seen.sequence, seen_hash=self._seen.hash, found=end.sequence)
-            self._logged = None
-        self._seen = end
-        self._log_heads()
+        """Raises HsmUnavailable, StoreUnavailable or Integrity."""
+        if self._holds():
+            self._log_heads()
 
     def sign(self) -> None:
-        """Signs the end, where it is not signed. Raises HsmUnavailable, StoreUnavailable or Integrity."""
-        last = self._store.last_audit_head()
-        if self._store.audit_end().sequence > (last.sequence if last else 0):
+        """Looks, and signs the end where it is not signed. Raises HsmUnavailable, StoreUnavailable or Integrity."""
+        if not self._holds():
+            return
+        if self._seen.sequence > self._signer.seen_sequence:
             with self._store.change() as change:
                 change.sign_audit(self._now())
         self._log_heads()
 
-    def _still_holds(self, seen: ChainEnd, end: ChainEnd) -> bool:
-        """Whether the chain that ends there still has what was its end."""
-        if end.sequence <= seen.sequence:
-            return end == seen
-        if seen.sequence == 0:
+    def _holds(self) -> bool:
+        """Whether all that was seen is still there. If not, nothing is signed from then on."""
+        # In this order, so that the signature is never over an event after the end.
+        last, end = self._store.last_audit_head(), self._store.audit_end()
+        lost = self._lost(last, end)
+        if lost:
+            self._signer.stop()
+            log.error(
+                "audit.went_back", reason=lost, seen=self._seen.sequence, seen_hash=self._seen.hash, found=end.sequence
+            )
+            return False
+        self._seen = end
+        self._signer.go_on_after(last)
+        return True
+
+    def _lost(self, last: SignedHead | None, end: ChainEnd) -> str:
+        """What is not as it was; empty where all is."""
+        if not self._stands(self._seen, end):
+            return "the event that was the last is gone, or another"
+        if not self._signer.follows(last):
+            return "the newest signature is gone, or wrong"
+        if last is not None and not self._stands(ChainEnd(last.sequence, last.hash), end):
+            return "the event that was signed last is gone, or another"
+        return ""
+
+    def _stands(self, place: ChainEnd, end: ChainEnd) -> bool:
+        """Whether the chain that ends there has this place."""
+        if end.sequence <= place.sequence:
+            return end == place
+        if place.sequence == 0:
             return True
-        found = self._store.audit_events(seen.sequence - 1, 1, EventFilter())
-        return [(event.sequence, event.hash) for event in found] == [(seen.sequence, seen.hash)]
+        found = self._store.audit_events(place.sequence - 1, 1, EventFilter())
+        return [(event.sequence, event.hash) for event in found] == [(place.sequence, place.hash)]
 
     def _log_heads(self) -> None:
         """Only after the commit: a signature that was undone would be an anchor that the chain does not hold."""

@@ -9,8 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 
-from keysvc.model.audit import ChainedEvent, ChainEnd, SignedHead, event_hash
+from keysvc.model.audit import SIGN_EVERY, ChainedEvent, ChainEnd, SignedHead, event_hash
 from keysvc.model.errors import Integrity
 from keysvc.service.audit import AuditSigner
 from keysvc.store.audit_log import EventFilter
@@ -48,6 +49,9 @@ class ChainCheck:
         heads = store.audit_heads(after=_BEFORE_ALL)
         self._end = store.audit_end()
         self._heads = {head.sequence: head for head in heads if isinstance(head.sequence, int) and head.sequence > 0}
+        # Those that were made between the two, so that none of them seems to be missing.
+        later = store.audit_heads(after=max(self._heads, default=0))
+        self._heads |= {head.sequence: head for head in later if self._is_within(head.sequence)}
         self._stray_heads = [head.sequence for head in heads if head.sequence not in self._heads]
         self._noted: dict[int, list[str]] = defaultdict(list)
         for place in noted:
@@ -72,10 +76,27 @@ class ChainCheck:
             yield self._place.sequence
         self._check_end()
 
+    def require_signatures(self) -> None:
+        """Once `run` is through. Raises Integrity where the token has not signed for more than SIGN_EVERY events, other
+        than before the first signature: events that were moved in from an older schema have none."""
+        places = [*sorted(self._heads), self._place.sequence]
+        if len(places) == 1:
+            places = [0, *places]
+        for signed, then in pairwise(places):
+            if then - signed > SIGN_EVERY:
+                last = then - 1 if then in self._heads else then
+                raise Integrity(
+                    f"Signatures are missing: the audit events {signed + 1} to {last} have none. They were removed, or the"
+                    " token was away: if you know that it was, run it with --allow-unsigned"
+                )
+
     def report(self) -> Report:
         """Once `run` is through."""
         signed = self._heads[max(self._heads)] if self._heads else None
         return Report(self._place, self._first_time, self._last_time, signed)
+
+    def _is_within(self, sequence: object) -> bool:
+        return isinstance(sequence, int) and 0 < sequence <= self._end.sequence
 
     def _next_page(self) -> list[ChainedEvent]:
         after, expected = self._place.sequence, self._place.sequence + 1
@@ -124,7 +145,8 @@ class ChainCheck:
         if head is not None:
             if not self._signer.made(head):
                 raise Integrity(
-                    f"The signature over audit event {place.sequence} is wrong: the token's audit key did not make it"
+                    f"The signature over audit event {place.sequence} is wrong: the token's audit key did not make it, or"
+                    " the signature before it is not the one that it follows"
                 )
             if head.hash != place.hash:
                 raise Integrity(f"Audit event {place.sequence} is not the one that was signed{self._rewritten()}")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.token import Token
-from keysvc.model.errors import Misconfigured
+from keysvc.model.errors import Integrity, Misconfigured
 from keysvc.model.names import principal_name
 from keysvc.model.principals import PrincipalKind, PrincipalRecord, PrincipalState
 from keysvc.model.secrets import SecretText
@@ -78,12 +78,13 @@ class Admins:
         now = self._now()
         with self._store.change() as change:
             before = change.principal(principal_id)
-            kept = before or PrincipalRecord(
+            revision = before.revision if before else 0
+            kept = self._trusted(before) or PrincipalRecord(
                 principal_id=principal_id, kind=PrincipalKind.ADMIN, state=PrincipalState.ACTIVE,
-                password_digest=b"", digest_generation=0, create_time=now, revision=0,
+                password_digest=b"", digest_generation=0, create_time=now, revision=revision,
             )  # fmt: skip
             new = replace(
-                kept, update_time=now, password_time=now, retiring_passwords=(), revision=kept.revision + 1,
+                kept, update_time=now, password_time=now, retiring_passwords=(), revision=revision + 1,
                 kind=PrincipalKind.ADMIN, state=PrincipalState.ACTIVE, **self._passwords.digest(principal_id, password),
             )  # fmt: skip
             written = self._sealer.seal(new)
@@ -93,6 +94,15 @@ class Admins:
                 change.put_principal(written)
             record(change, itself("init"), principal_name(principal_id), time=now)
         self._recorded = True
+
+    def _trusted(self, principal: PrincipalRecord | None) -> PrincipalRecord | None:
+        """None for a row that was altered: the proofs that it names may be somebody else's, and are not kept."""
+        try:
+            if principal is not None:
+                self._sealer.check(principal, principal_name(principal.principal_id))
+        except Integrity:
+            return None
+        return principal
 
     def note_run(self) -> None:
         """Records a run that made no administrator: each run is one event. Raises StoreUnavailable."""

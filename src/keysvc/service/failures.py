@@ -2,55 +2,56 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Hashable
-
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from collections import OrderedDict, deque
+from collections.abc import Callable
 
 from keysvc.model.errors import TooManyFailures
 
-_MANY = 10_000
-"""Refused keys from which on those that have ended are looked for."""
+WINDOW_SECONDS = 60.0
+
+Key = tuple[str, str]
 
 
 class FailureLimit:
     """So many failures a minute of each key; then refusals, until the oldest is a minute ago. Thread-safe.
 
-    Counts what this process sees. An attempt that is not refused costs one look into a dictionary.
+    Counts what this process sees. Keys are what strangers claim, so no more is kept than the last minute's failures:
+    a limiter from a library was tried, which keeps each key for ever.
     """
 
-    def __init__(self, name: str, per_minute: int) -> None:
+    def __init__(self, name: str, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
         """`name` says in the refusal what failed."""
         self._name = name
-        self._item = RateLimitItemPerMinute(per_minute)
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        self._blocked: dict[Hashable, float] = {}
+        self._most = per_minute
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures: OrderedDict[Key, deque[float]] = OrderedDict()
+        """The newest failures of each key, the key that failed last at the end."""
         self.refused = 0
         """Attempts refused since the start, for the metrics; of a great many, one may be lost."""
 
-    def check(self, key: tuple[str, str]) -> None:
-        """Raises TooManyFailures while the key is refused."""
-        until = self._blocked.get(key)
-        if until is None:
+    def __len__(self) -> int:
+        """Keys that are remembered."""
+        return len(self._failures)
+
+    def check(self, key: Key) -> None:
+        """Raises TooManyFailures while the key is refused. One look into a dictionary for any other."""
+        times = self._failures.get(key)
+        if times is None or len(times) < self._most or self._clock() - times[0] >= WINDOW_SECONDS:
             return
-        if time.time() < until:
-            self.refused += 1
-            raise TooManyFailures(f"Too many failed {self._name}: wait a minute, and find out why they fail")
-        self._blocked.pop(key, None)
+        self.refused += 1
+        raise TooManyFailures(f"Too many failed {self._name}: wait a minute, and find out why they fail")
 
-    def failed(self, key: tuple[str, str]) -> None:
+    def failed(self, key: Key) -> None:
         """Counts a failure."""
-        self._limiter.hit(self._item, *key)
-        stats = self._limiter.get_window_stats(self._item, *key)
-        if stats.remaining == 0:
-            self._blocked[key] = stats.reset_time
-            if len(self._blocked) > _MANY:
-                self._forget_ended()
-
-    def _forget_ended(self) -> None:
-        now = time.time()
-        for key, until in self._blocked.copy().items():
-            if until <= now:
-                self._blocked.pop(key, None)
+        now = self._clock()
+        with self._lock:
+            times = self._failures.setdefault(key, deque(maxlen=self._most))
+            times.append(now)
+            self._failures.move_to_end(key)
+            oldest = next(iter(self._failures))
+            while now - self._failures[oldest][-1] >= WINDOW_SECONDS:
+                del self._failures[oldest]
+                oldest = next(iter(self._failures))

@@ -137,6 +137,7 @@ class Lifecycle:
     def _change(self, request: Request) -> Iterator[SlotEdit]:
         """One change of a slot whose rows are as they were written."""
         with self._store.change() as change:
+            request.caller.check_deadline()  # the wait for others' changes may have been long
             refuse_repeat(change, request.caller, request.request_id)
             edit = SlotEdit.read(change, self._sealer, request.name)
             edit.check_integrity()

@@ -13,7 +13,7 @@ import structlog
 from keysvc.model.audit import AuditRecord
 from keysvc.model.errors import HsmUnavailable, StoreUnavailable
 from keysvc.model.names import CredentialName
-from keysvc.service.audit import AuditWatch
+from keysvc.service.audit import AuditSigner, AuditWatch
 from keysvc.service.calls import Clock, itself, record
 from keysvc.service.usage import FLUSH_SECONDS, Usage
 from keysvc.store.store import Store
@@ -66,12 +66,15 @@ class IntegrityReporter:
 class Maintenance:
     """One thread, a round a second. `stop` ends it, writes what is still in memory, and has the audit record signed."""
 
-    def __init__(self, store: Store, usage: Usage, reporter: IntegrityReporter, now: Clock) -> None:
+    def __init__(
+        self, store: Store, signer: AuditSigner, usage: Usage, reporter: IntegrityReporter, now: Clock
+    ) -> None:
+        """`signer` is the one that the store asks."""
         self._store = store
         self._usage = usage
         self._reporter = reporter
         self._now = now
-        self._audit = AuditWatch(store, now)
+        self._audit = AuditWatch(store, signer, now)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="keysvc-maintenance", daemon=True)
 
@@ -107,9 +110,7 @@ class Maintenance:
             self._attempt(self.expire)
         if second % FORGET_EVERY == 1:
             self._attempt(self._forget)
-        self._attempt(self._audit.look)
-        if second % SIGN_SECONDS == 0:
-            self._attempt(self._audit.sign)
+        self._attempt(self._audit.sign if second % SIGN_SECONDS == 0 else self._audit.look)
 
     def _write(self) -> None:
         self._usage.flush()

@@ -90,6 +90,7 @@ class MerchantTokens:
         """
         name = TokenName(new.merchant_id, check_id(new.token_id or self._token.random(_ID_BYTES).hex(), "token_id"))
         with self._store.change() as change:
+            caller.check_deadline()
             refuse_repeat(change, caller, new.request_id)
             now = self._now()
             expire_time = _expire_time(new.expire_time, now)

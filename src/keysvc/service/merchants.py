@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from keysvc.model.errors import AlreadyExists, EtagMismatch, InvalidField, NotFound
 from keysvc.model.merchants import check_move
@@ -74,9 +73,7 @@ class Merchants:
             return self._store.merchants(after, limit)
         principal = caller.who.record
         if principal.kind is PrincipalKind.MERCHANT:
-            listed = sorted(one for one in principal.merchants if after is None or one > after)
-            found = (self._store.merchant(merchant_id) for merchant_id in listed)
-            return list(islice((merchant for merchant in found if merchant is not None), limit))
+            return self._store.merchants(after, limit, principal.merchants)
         return self._store.merchants(after, limit, Owner(principal.kind, principal.principal_id))
 
     def move(self, caller: Caller, merchant_id: str, etag: str, target: MerchantState) -> MerchantRecord:

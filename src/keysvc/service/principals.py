@@ -106,14 +106,18 @@ class Principals:
     def renew_password(
         self, caller: Caller, principal_id: str, previous_ttl: timedelta, request_id: str
     ) -> tuple[PrincipalRecord, SecretText]:
-        """The principal, and the new password's one copy; the old one works for `previous_ttl` more."""
+        """The principal, and the new password's one copy; the old one works for `previous_ttl` more.
+
+        Without it every older password stops: this is how an overlap is ended early.
+        """
         if not _NONE <= previous_ttl <= MAX_PREVIOUS_TTL:
             raise InvalidField("previous_ttl", f"must be from 0 to {MAX_PREVIOUS_TTL.days} days")
         with self.store.change() as change:
+            caller.check_deadline()
             refuse_repeat(change, caller, request_id)
             before = self._read(change, principal_id, "")
             password, now = self.passwords.new(), self.now()
-            retiring = [old for old in before.retiring_passwords if now < old.expire_time]
+            retiring = [old for old in before.retiring_passwords if previous_ttl and now < old.expire_time]
             if previous_ttl:
                 if len(retiring) >= MAX_RETIRING:
                     raise _too_many(before)
@@ -132,7 +136,7 @@ class Principals:
                 return before
             if before.kind is PrincipalKind.ADMIN:
                 self._require_another_admin(change, principal_id)
-            return self._put(change, caller, replace(before, state=PrincipalState.DISABLED))
+            return self._put(change, caller, replace(before, state=PrincipalState.DISABLED, retiring_passwords=()))
 
     def _read(self, change: Change, principal_id: str, etag: str) -> PrincipalRecord:
         principal = _found(change.principal(principal_id), principal_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -19,12 +19,14 @@ EVENT = table_of(audit_tables.AuditEvent)
 TAIL = table_of(audit_tables.AuditTail)
 HEAD = table_of(audit_tables.AuditHead)
 
-HeadSigner = Callable[[int, str], tuple[int, bytes]]
-"""From a sequence and its event's hash to (generation, signature). Raises HsmUnavailable."""
+HeadSigner = Callable[[int, str, SignedHead | None], tuple[int, bytes]]
+"""From a sequence, its event's hash and the newest signature to (generation, signature). Raises HsmUnavailable, also
+where it would not sign after that one."""
 
 _ADD = insert(EVENT).execution_options(preserve_rowcount=True)
 _TAIL = select(TAIL.c.sequence, TAIL.c.hash)
-_LAST_HEAD = select(HEAD).order_by(HEAD.c.sequence.desc()).limit(1)
+_NEWEST_FIRST = select(HEAD).order_by(HEAD.c.sequence.desc())
+_SIGNATURE = "signature over audit event"
 _FIELDS = tuple(f.name for f in fields(AuditRecord))
 _UNREADABLE = (ValueError, TypeError, OverflowError, DataError, OperationalError)
 """What reading a value that keysvc never writes ends with. SQLite tells so of text that is not UTF-8 with the last."""
@@ -56,7 +58,7 @@ def append(connection: Connection, event: AuditRecord, sign: HeadSigner) -> None
             sign_end(connection, ChainEnd(chained.sequence, chained.hash), event.time, sign)
     except SQLAlchemyError as error:
         raise _unwritable() from error
-    except HsmUnavailable:
+    except (HsmUnavailable, Integrity):
         # A change that needs no token is not held up: the next signature covers this event too.
         return
 
@@ -66,8 +68,8 @@ def _unwritable() -> StoreUnavailable:
 
 
 def sign_end(connection: Connection, end: ChainEnd, time: datetime, sign: HeadSigner) -> None:
-    """Raises HsmUnavailable."""
-    generation, signature = sign(end.sequence, end.hash)
+    """Raises HsmUnavailable, or Integrity where the signature before cannot be read."""
+    generation, signature = sign(end.sequence, end.hash, last_head(connection))
     row = {"sequence": end.sequence, "hash": end.hash, "time": time, "generation": generation, "signature": signature}
     connection.execute(insert(HEAD), row)
 
@@ -82,13 +84,24 @@ def tail(connection: Connection) -> ChainEnd:
 
 def last_head(connection: Connection) -> SignedHead | None:
     """Raises Integrity where it cannot be read."""
-    return next(iter(_read(connection, _LAST_HEAD, _signed, "signature over audit event")), None)
+    newest = _read(connection, _NEWEST_FIRST.limit(2), _signed, _SIGNATURE)
+    return _linked(newest[::-1], b"")[-1] if newest else None
 
 
 def heads(connection: Connection, after: int) -> list[SignedHead]:
     """Every signature after the sequence `after`, in the chain's order. Raises Integrity for one that is unreadable."""
     query = select(HEAD).where(HEAD.c.sequence > after).order_by(HEAD.c.sequence)
-    return _read(connection, query, _signed, "signature over audit event")
+    found = _read(connection, query, _signed, _SIGNATURE)
+    if not found:
+        return []
+    before = _read(connection, _NEWEST_FIRST.where(HEAD.c.sequence <= after).limit(1), _signed, _SIGNATURE)
+    return _linked(found, before[0].signature if before else b"")
+
+
+def _linked(found: list[SignedHead], previous: bytes) -> list[SignedHead]:
+    """Each with the signature before it. `previous` is that before the first."""
+    signatures = [previous, *(head.signature for head in found)]
+    return [replace(head, previous_signature=before) for head, before in zip(found, signatures, strict=False)]
 
 
 def events(connection: Connection, after: int, limit: int, wanted: EventFilter) -> list[ChainedEvent]:

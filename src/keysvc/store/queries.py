@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -96,14 +96,16 @@ def owned_merchant(connection: Connection, owner: Owner, merchant_id: str) -> Me
 
 @_readable
 def merchants(
-    connection: Connection, after: str | None, limit: int, owner: Owner | None = None
+    connection: Connection, after: str | None, limit: int, theirs: Owner | Sequence[str] | None = None
 ) -> list[MerchantRecord]:
-    """In the order of their ids, from the one after `after`: all, or an owner's."""
+    """In the order of their ids, from the one after `after`: all, an owner's, or those of a list."""
     query = select(MERCHANT).order_by(MERCHANT.c.merchant_id).limit(limit)
     if after is not None:
         query = query.where(MERCHANT.c.merchant_id > after)
-    if owner is not None:
-        query = query.where(owner.column == owner.principal_id)
+    if isinstance(theirs, Owner):
+        query = query.where(theirs.column == theirs.principal_id)
+    elif theirs is not None:
+        query = query.where(MERCHANT.c.merchant_id.in_(theirs))
     return [to_record(MerchantRecord, MERCHANT, row) for row in connection.execute(query).mappings()]
 
 

@@ -7,7 +7,7 @@ where stored rows contradict what is written.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
@@ -68,9 +68,11 @@ class Store:
         """None for an unknown merchant and for another's, after the same work."""
         return self._read(queries.owned_merchant, owner, merchant_id)
 
-    def merchants(self, after: str | None, limit: int, owner: Owner | None = None) -> list[MerchantRecord]:
-        """All, or an owner's."""
-        return self._read(queries.merchants, after, limit, owner)
+    def merchants(
+        self, after: str | None, limit: int, theirs: Owner | Sequence[str] | None = None
+    ) -> list[MerchantRecord]:
+        """All, an owner's, or those of a list."""
+        return self._read(queries.merchants, after, limit, theirs)
 
     def holdings(self, merchant_id: str) -> Holdings | None:
         return self._read(queries.holdings, merchant_id)

@@ -3,7 +3,7 @@
 - A merchant has at most one row per slot, and a slot at most one current key (`ux_credential_key_current`).
 - A key fits its slot's kind, and has an HMAC algorithm exactly when it is an HMAC key.
 - A revoked slot has no key: a key refers to its slot by (merchant, slot, ACTIVE).
-- Every change of a merchant, slot, key or principal counts the epoch and is noted in `change`, by
+- Every change of a merchant, slot, key, token set or principal counts the epoch and is noted in `change`, by
   triggers (see the migrations).
 """
 

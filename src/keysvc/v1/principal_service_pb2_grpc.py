@@ -105,8 +105,8 @@ class PrincipalServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RenewPrincipalPassword(self, request, context):
-        """Gives the principal a new password and shows it once. The old one stops at once, or works for
-        `previous_ttl` more.
+        """Gives the principal a new password and shows it once. Every older one stops at once; with
+        `previous_ttl` the old one works for that long, and those that retire already until their time.
         For: ADMIN. Errors: NOT_FOUND, TOO_MANY_RETIRING, REQUEST_ALREADY_DONE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
