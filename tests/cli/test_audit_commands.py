@@ -13,8 +13,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from support.asking import ask, slot_of
@@ -22,6 +23,11 @@ from support.production import Production
 from support.program import assert_refused, environment_of, run, serving
 from support.server import PROGRAM, Client, DevServer
 from support.waiting import until
+
+from keysvc.model.errors import HsmUnavailable
+from keysvc.service.calls import itself, record
+from keysvc.store.engine import open_engine
+from keysvc.store.store import Store
 
 EVENTS = 7
 """Of a first `dev` start, and `fill`."""
@@ -177,6 +183,31 @@ def test_a_truncated_end_with_nothing_left_to_tell_of_it_needs_a_head_from_elsew
         tamper(home, statement)
     assert 0 == audit(home, "verify").returncode
     assert_refused(audit(home, "verify", "--head", f"{sequence}:{digest}"), "Audit event 6 is missing")
+
+
+def unsigned_events(home: Path, count: int) -> None:
+    """What a service writes while its token is away."""
+
+    def away(*_: object) -> NoReturn:
+        raise HsmUnavailable("The token does not answer")
+
+    store = Store(open_engine(f"sqlite:///{home / 'keysvc.db'}"), away)
+    with store.change() as change:
+        for _ in range(count):
+            record(change, itself("test"), "", time=datetime.now(UTC))
+    store.close()
+
+
+def test_missing_signatures_are_told_unless_they_are_allowed(home: Path) -> None:
+    unsigned_events(home, 100)
+    assert "100 events since then rest on the chain alone" in audit(home, "verify").stdout
+    unsigned_events(home, 1)
+    assert_refused(audit(home, "verify"), "the audit events 8 to 108 have none", "--allow-unsigned")
+    allowed = audit(home, "verify", "--allow-unsigned")
+    assert (0, "") == (allowed.returncode, allowed.stderr)
+    assert "101 events since then rest on the chain alone" in allowed.stdout
+    tamper(home, "UPDATE audit_event SET resource = 'merchants/n' WHERE sequence = 108")
+    assert_refused(audit(home, "verify", "--allow-unsigned"), "Audit event 108 was edited")
 
 
 def test_an_export_that_fails_leaves_the_old_file(home: Path, tmp_path: Path) -> None:

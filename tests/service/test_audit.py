@@ -214,9 +214,7 @@ def test_signatures_of_other_replicas_are_signed_after(service: Service, watch: 
         write(other, clock, SIGN_EVERY)
         assert [] == logged("audit.went_back", theirs.sign)
     write(service, clock, SIGN_EVERY)
-    assert [70, 100, 170, 200, 240, 300, 340, 400, 410, 500, 510, 600] == sorted(
-        {*signed_sequences(service), 600}
-    )
+    assert [70, 100, 170, 200, 240, 300, 340, 400, 410, 500, 510, 600] == signed_sequences(service)
     check(service)
 
 
@@ -236,9 +234,14 @@ def test_a_signature_that_was_undone_with_its_change_is_not_missed(
 ) -> None:
     write(service, clock, SIGN_EVERY - 1)
     watch.look()
-    with pytest.raises(RuntimeError), service.store.change() as change:
-        record(change, itself("test"), "", time=clock())
-        raise RuntimeError
+
+    def undone() -> None:
+        with service.store.change() as change:
+            record(change, itself("test"), "", time=clock())
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        undone()
     write(service, clock, 1)
     assert [] == logged("audit.went_back", watch.sign)
     assert [SIGN_EVERY] == signed_sequences(service)

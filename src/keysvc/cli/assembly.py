@@ -17,7 +17,7 @@ from keysvc.rpc.server import Server, ServerConfig
 from keysvc.rpc.services import Servicers
 from keysvc.rpc.tokens import TokenServicer
 from keysvc.service.access import Access
-from keysvc.service.audit import AuditReader
+from keysvc.service.audit import AuditReader, AuditSigner
 from keysvc.service.authority import Authority
 from keysvc.service.cache import Cache
 from keysvc.service.calls import Clock

@@ -81,5 +81,5 @@ def time_text(time: datetime) -> str:
 
 
 def head_bytes(sequence: int, digest: str, previous_signature: bytes) -> bytes:
-    """What the audit key signs: a JSON list of a fixed text, the sequence, the event's hash and the signature before."""
+    """What the audit key signs: a JSON list of a fixed text, the sequence, the event's hash, the signature before."""
     return json.dumps([_HEAD, sequence, digest, previous_signature.hex()], separators=(",", ":")).encode()

@@ -42,7 +42,7 @@ class AuditSigner:
         return generation, self._token.keyed_digest(Purpose.AUDIT, generation, data)
 
     def follows(self, last: SignedHead | None) -> bool:
-        """Whether this may be the newest signature: the one seen, or a right one that was made since, by any replica."""
+        """Whether this may be the newest signature: the one seen, or a right one made since by any replica."""
         if last is None or last == self._seen:
             return last == self._seen
         # A signature holds the one before it, so that none of those between can have been taken out.
@@ -112,8 +112,10 @@ class AuditReader:
 class AuditWatch:
     """Has the chain's end signed, logs what was signed, and notices when the chain goes back. For one thread.
 
-    Once it went back, nothing more is signed: a signature would vouch for what somebody put there. That lasts until what
-    was seen is there again, or the process is started anew. The log's lines are anchors outside the database: `keysvc audit verify --head SEQUENCE:HASH`.
+    Once it went back, nothing more is signed: a signature would vouch for what somebody put there. That lasts until
+    what was seen is there again, or the process is started anew.
+
+    The log's lines are anchors outside the database: `keysvc audit verify --head SEQUENCE:HASH`.
     """
 
     def __init__(self, store: Store, signer: AuditSigner, now: Clock) -> None:

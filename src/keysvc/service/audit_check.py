@@ -86,8 +86,8 @@ class ChainCheck:
             if then - signed > SIGN_EVERY:
                 last = then - 1 if then in self._heads else then
                 raise Integrity(
-                    f"Signatures are missing: the audit events {signed + 1} to {last} have none. They were removed, or the"
-                    " token was away: if you know that it was, run it with --allow-unsigned"
+                    f"Signatures are missing: the audit events {signed + 1} to {last} have none. They were removed, or"
+                    " the token was away: if you know that it was, run it with --allow-unsigned"
                 )
 
     def report(self) -> Report:
@@ -145,8 +145,8 @@ class ChainCheck:
         if head is not None:
             if not self._signer.made(head):
                 raise Integrity(
-                    f"The signature over audit event {place.sequence} is wrong: the token's audit key did not make it, or"
-                    " the signature before it is not the one that it follows"
+                    f"The signature over audit event {place.sequence} is wrong: the token's audit key did not make it,"
+                    " or the signature before it is not the one that it follows"
                 )
             if head.hash != place.hash:
                 raise Integrity(f"Audit event {place.sequence} is not the one that was signed{self._rewritten()}")
