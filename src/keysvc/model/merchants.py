@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from keysvc.model.errors import MerchantNotActive
+from keysvc.model.errors import MerchantNotActive, NotFound
+from keysvc.model.names import merchant_name
 from keysvc.model.records import MerchantRecord, MerchantState
 
 _MOVES: dict[MerchantState, frozenset[MerchantState]] = {
@@ -11,6 +12,11 @@ _MOVES: dict[MerchantState, frozenset[MerchantState]] = {
     MerchantState.SUSPENDED: frozenset({MerchantState.ACTIVE, MerchantState.TERMINATED}),
     MerchantState.TERMINATED: frozenset(),
 }
+
+
+def no_merchant(merchant_id: str) -> NotFound:
+    """Said to those who may know."""
+    return NotFound(f"There is no merchant {merchant_id}", resource=merchant_name(merchant_id))
 
 
 def check_move(merchant: MerchantRecord, target: MerchantState) -> None:

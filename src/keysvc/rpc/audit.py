@@ -6,18 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from keysvc.model import paging
 from keysvc.model.audit import ChainedEvent, ChainEnd, SignedHead
 from keysvc.model.errors import Integrity, InvalidField
 from keysvc.model.names import parse_merchant, parse_principal
-from keysvc.rpc.convert import sized, time_of
+from keysvc.rpc.convert import time_of
+from keysvc.rpc.pages import Sizes, page_of
 from keysvc.service.audit import AuditReader
 from keysvc.service.calls import Caller
 from keysvc.v1 import audit_service_pb2 as pb
 from keysvc.v1.audit_pb2 import AuditEvent
 
-_DEFAULT_PAGE = 100
-_MAX_PAGE = 1000
+_SIZES = Sizes(default=100, most=1000)
 _MAX_DIGITS = 18
 """Of a sequence: what an integer of the database holds."""
 
@@ -32,15 +31,14 @@ class AuditServicer:
         parent = _parent(request.parent)
         start = time_of(request.start_time, "start_time") if request.HasField("start_time") else None
         end = time_of(request.end_time, "end_time") if request.HasField("end_time") else None
-        size = paging.page_size(request.page_size, _DEFAULT_PAGE, _MAX_PAGE)
-        listed = f"audit {parent} {start} {end}"
-        after = _after(listed, sized(request.page_token, "page_token"))
-        found = self.reader.events(parent, start, end, after, size + 1)
-        page = found[:size]
-        return pb.ListAuditEventsResponse(
-            events=[_event(event) for event in page],
-            next_page_token=paging.encode_page_token(listed, str(page[-1].sequence)) if len(found) > size else "",
+        page, next_page_token = page_of(
+            request,
+            f"audit {parent} {start} {end}",
+            _SIZES,
+            lambda after, limit: self.reader.events(parent, start, end, _sequence(after), limit),
+            lambda event: str(event.sequence),
         )
+        return pb.ListAuditEventsResponse(events=[_event(event) for event in page], next_page_token=next_page_token)
 
     def GetAuditHead(self, _request: pb.GetAuditHeadRequest, _caller: Caller) -> pb.AuditHead:
         end, signed = self.reader.head()
@@ -59,8 +57,8 @@ def _parent(name: str) -> str:
     return name
 
 
-def _after(listed: str, page_token: str) -> int:
-    last = paging.decode_page_token(listed, page_token)
+def _sequence(last: str | None) -> int:
+    """Of a page token. Raises InvalidField."""
     if last is None:
         return 0
     if not last.isdecimal() or len(last) > _MAX_DIGITS:

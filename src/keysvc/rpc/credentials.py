@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
-from keysvc.model import paging
 from keysvc.model.errors import InvalidField
 from keysvc.model.names import parse_credential, parse_merchant, parse_merchant_or_credential
 from keysvc.rpc import convert
 from keysvc.rpc.convert import MAX_ADDITIONAL_DATA, MAX_MESSAGE, sized
+from keysvc.rpc.pages import Sizes, page_of
 from keysvc.service import recipients
 from keysvc.service.calls import Caller
 from keysvc.service.envelope import OVERHEAD_BYTES
@@ -22,8 +23,7 @@ from keysvc.v1.credential_pb2 import Credential
 
 V = TypeVar("V", pb.VerifyHmacResponse, pb.VerifyApiKeyResponse)
 
-_DEFAULT_PAGE = 50
-_MAX_PAGE = 100
+_SIZES = Sizes(default=50, most=100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +86,11 @@ class CredentialServicer:
 
     def ListCredentials(self, request: pb.ListCredentialsRequest, _caller: Caller) -> pb.ListCredentialsResponse:
         merchant_id = parse_merchant(request.parent, "parent")
-        size = paging.page_size(request.page_size, _DEFAULT_PAGE, _MAX_PAGE)
-        after = paging.decode_page_token(request.parent, sized(request.page_token, "page_token"))
-        views = self.viewing.list(merchant_id, after, size + 1)
-        page = views[:size]
+        page, next_page_token = page_of(
+            request, request.parent, _SIZES, partial(self.viewing.list, merchant_id), lambda view: view.name.slot
+        )
         return pb.ListCredentialsResponse(
-            credentials=[convert.credential(view) for view in page],
-            next_page_token=paging.encode_page_token(request.parent, page[-1].name.slot) if len(views) > size else "",
+            credentials=[convert.credential(view) for view in page], next_page_token=next_page_token
         )
 
     def GenerateHmac(self, request: pb.GenerateHmacRequest, _caller: Caller) -> pb.GenerateHmacResponse:

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
-from keysvc.model import paging
 from keysvc.model.errors import InvalidField
 from keysvc.model.names import merchant_name, parse_merchant
 from keysvc.model.records import MerchantState
 from keysvc.rpc import convert
 from keysvc.rpc.convert import sized
+from keysvc.rpc.pages import Sizes, page_of
 from keysvc.service.calls import Caller
 from keysvc.service.merchants import Merchants, NewMerchant
 from keysvc.v1 import merchant_service_pb2 as pb
 from keysvc.v1.merchant_pb2 import Merchant
 
 _LIST = "merchants"
-_DEFAULT_PAGE = 50
-_MAX_PAGE = 1000
+_SIZES = Sizes(default=50, most=1000)
 
 
 class _Move(Protocol):
@@ -46,13 +46,11 @@ class MerchantServicer:
         return convert.merchant(self.merchants.get(parse_merchant(request.name)))
 
     def ListMerchants(self, request: pb.ListMerchantsRequest, caller: Caller) -> pb.ListMerchantsResponse:
-        size = paging.page_size(request.page_size, _DEFAULT_PAGE, _MAX_PAGE)
-        after = paging.decode_page_token(_LIST, sized(request.page_token, "page_token"))
-        found = self.merchants.list(caller, after, size + 1)
-        page = found[:size]
+        page, next_page_token = page_of(
+            request, _LIST, _SIZES, partial(self.merchants.list, caller), lambda record: record.merchant_id
+        )
         return pb.ListMerchantsResponse(
-            merchants=[convert.merchant(record) for record in page],
-            next_page_token=paging.encode_page_token(_LIST, page[-1].merchant_id) if len(found) > size else "",
+            merchants=[convert.merchant(record) for record in page], next_page_token=next_page_token
         )
 
     def ActivateMerchant(self, request: pb.ActivateMerchantRequest, caller: Caller) -> Merchant:

@@ -6,20 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from keysvc.model import paging
 from keysvc.model.errors import InvalidField
 from keysvc.model.names import merchant_name, parse_merchant, parse_principal, principal_name
 from keysvc.model.principals import MAX_MERCHANTS, PrincipalKind, PrincipalRecord, PrincipalState
 from keysvc.rpc import convert
-from keysvc.rpc.convert import sized
+from keysvc.rpc.pages import Sizes, page_of
 from keysvc.service.calls import Caller
 from keysvc.service.principals import Principals, etag_of
 from keysvc.v1 import principal_service_pb2 as pb
 from keysvc.v1.principal_pb2 import Principal
 
 _LIST = "principals"
-_DEFAULT_PAGE = 50
-_MAX_PAGE = 1000
+_SIZES = Sizes(default=50, most=1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +38,11 @@ class PrincipalServicer:
         return principal(self.principals.get(parse_principal(request.name, "name")))
 
     def ListPrincipals(self, request: pb.ListPrincipalsRequest, _caller: Caller) -> pb.ListPrincipalsResponse:
-        size = paging.page_size(request.page_size, _DEFAULT_PAGE, _MAX_PAGE)
-        after = paging.decode_page_token(_LIST, sized(request.page_token, "page_token"))
-        found = self.principals.list(after, size + 1)
-        page = found[:size]
+        page, next_page_token = page_of(
+            request, _LIST, _SIZES, self.principals.list, lambda record: record.principal_id
+        )
         return pb.ListPrincipalsResponse(
-            principals=[principal(record) for record in page],
-            next_page_token=paging.encode_page_token(_LIST, page[-1].principal_id) if len(found) > size else "",
+            principals=[principal(record) for record in page], next_page_token=next_page_token
         )
 
     def UpdatePrincipal(self, request: pb.UpdatePrincipalRequest, caller: Caller) -> Principal:

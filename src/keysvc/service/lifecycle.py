@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from keysvc.model.changing import check_previous_ttl
 from keysvc.model.errors import InvalidField, StillInUse
 from keysvc.model.merchants import require_active
 from keysvc.model.names import CredentialName
@@ -25,7 +26,6 @@ from keysvc.service.usage import Usage
 from keysvc.service.viewing import CredentialView
 from keysvc.store.store import Store
 
-MAX_PREVIOUS_TTL = timedelta(days=30)
 MAX_UNUSED_FOR = timedelta(days=3650)
 _NONE = timedelta()
 
@@ -88,8 +88,7 @@ class Lifecycle:
         recipient: RSAPublicKey | None,
     ) -> tuple[CredentialView, Fresh]:
         """Replaces the slot's key; the old one verifies for `previous_ttl` more."""
-        if not _NONE <= previous_ttl <= MAX_PREVIOUS_TTL:
-            raise InvalidField("previous_ttl", f"must be from 0 to {MAX_PREVIOUS_TTL.days} days")
+        check_previous_ttl(previous_ttl)
         with self._change(request) as edit:
             require_active(edit.merchant)
             slot = edit.require_key()

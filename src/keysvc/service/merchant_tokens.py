@@ -15,7 +15,7 @@ from typing import NamedTuple
 from keysvc.hsm.token import Token
 from keysvc.model import secrets
 from keysvc.model.errors import AlreadyExists, Integrity, InvalidField, NotFound, TooManyTokens
-from keysvc.model.merchants import require_active
+from keysvc.model.merchants import no_merchant, require_active
 from keysvc.model.names import TokenName, check_id, merchant_name, tokens_name
 from keysvc.model.records import Holdings, MerchantState, MerchantToken, TokenSetRecord
 from keysvc.model.secrets import SecretText
@@ -145,7 +145,7 @@ class MerchantTokens:
     def _verify(self, merchant_id: str, token_id: str | None, secret: str) -> TokenVerdict:
         view = self._cache.merchant(merchant_id)
         if view is None:
-            raise _no_merchant(merchant_id)
+            raise no_merchant(merchant_id)
         if view.record.state is not MerchantState.ACTIVE:
             return TokenVerdict(Result.MERCHANT_NOT_ACTIVE)
         if view.tokens.broken is not None:
@@ -230,9 +230,5 @@ def _expire_time(wanted: datetime | None, now: datetime) -> datetime | None:
 
 def _holdings(holdings: Holdings | None, merchant_id: str) -> Holdings:
     if holdings is None:
-        raise _no_merchant(merchant_id)
+        raise no_merchant(merchant_id)
     return holdings
-
-
-def _no_merchant(merchant_id: str) -> NotFound:
-    return NotFound(f"There is no merchant {merchant_id}", resource=merchant_name(merchant_id))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from keysvc.model.errors import AlreadyExists, EtagMismatch, InvalidField, NotFound
-from keysvc.model.merchants import check_move
+from keysvc.model.changing import check_etag
+from keysvc.model.errors import AlreadyExists, InvalidField
+from keysvc.model.merchants import check_move, no_merchant
 from keysvc.model.names import CredentialName, check_id, merchant_name, parse_principal, tokens_name
 from keysvc.model.principals import ALL_MERCHANTS, PrincipalKind
 from keysvc.model.records import MerchantRecord, MerchantState, SlotState
@@ -85,10 +86,7 @@ class Merchants:
             if merchant.state is target:
                 return merchant
             check_move(merchant, target)
-            if etag and etag != etag_of(merchant):
-                raise EtagMismatch(
-                    f"{resource} has changed since you read it: get it again, and decide anew", resource=resource
-                )
+            check_etag(etag, etag_of(merchant), resource)
             now = self._now()
             if target is MerchantState.TERMINATED:
                 self._end_all_keys(change, caller, merchant_id)
@@ -120,7 +118,7 @@ def etag_of(merchant: MerchantRecord) -> str:
 
 def _found(merchant: MerchantRecord | None, merchant_id: str) -> MerchantRecord:
     if merchant is None:
-        raise NotFound(f"There is no merchant {merchant_id}", resource=merchant_name(merchant_id))
+        raise no_merchant(merchant_id)
     return merchant
 
 

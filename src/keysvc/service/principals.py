@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any
 
 from keysvc.hsm.token import Token
+from keysvc.model.changing import MAX_RETIRING, check_etag, check_previous_ttl
 from keysvc.model.errors import (
     AlreadyExists,
-    EtagMismatch,
     InvalidField,
     LastAdmin,
     NotFound,
@@ -34,10 +34,7 @@ from keysvc.service.integrity import Sealer
 from keysvc.store.changes import Change
 from keysvc.store.store import Store
 
-MAX_PREVIOUS_TTL = timedelta(days=30)
-MAX_RETIRING = 5
 _PASSWORD_BYTES = 16
-_NONE = timedelta()
 
 
 class Passwords:
@@ -110,8 +107,7 @@ class Principals:
 
         Without it every older password stops: this is how an overlap is ended early.
         """
-        if not _NONE <= previous_ttl <= MAX_PREVIOUS_TTL:
-            raise InvalidField("previous_ttl", f"must be from 0 to {MAX_PREVIOUS_TTL.days} days")
+        check_previous_ttl(previous_ttl)
         with self.store.change() as change:
             caller.check_deadline()
             refuse_repeat(change, caller, request_id)
@@ -142,8 +138,7 @@ class Principals:
         principal = _found(change.principal(principal_id), principal_id)
         name = principal_name(principal_id)
         self.sealer.check(principal, name)
-        if etag and etag != etag_of(principal):
-            raise EtagMismatch(f"{name} has changed since you read it: get it again, and decide anew", resource=name)
+        check_etag(etag, etag_of(principal), name)
         return principal
 
     def _put(self, change: Change, caller: Caller, changed: PrincipalRecord, request_id: str = "") -> PrincipalRecord:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from keysvc.model.errors import EtagMismatch, Integrity, NotFound, SlotEmpty, SlotOccupied, TooManyRetiring
+from keysvc.model.changing import MAX_RETIRING, check_etag
+from keysvc.model.errors import Integrity, SlotEmpty, SlotOccupied, TooManyRetiring
+from keysvc.model.merchants import no_merchant
 from keysvc.model.names import CredentialName, merchant_name
 from keysvc.model.records import KeyRecord, MerchantRecord, SlotRecord, SlotState
 from keysvc.service.integrity import Sealer
 from keysvc.service.material import Fresh
 from keysvc.store.changes import Change
-
-MAX_RETIRING = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class SlotEdit:
         """Raises NotFound where there is no such merchant."""
         holdings = change.holdings(name.merchant_id)
         if holdings is None:
-            raise NotFound(f"There is no merchant {name.merchant_id}", resource=merchant_name(name.merchant_id))
+            raise no_merchant(name.merchant_id)
         slot = holdings.slots.get(name.slot)
         return cls(change, sealer, name, holdings.merchant, slot, holdings.keys.get(name.slot, []))
 
@@ -51,10 +51,7 @@ class SlotEdit:
         return self.slot
 
     def check_etag(self, etag: str) -> None:
-        if etag and etag != etag_of(self.slot):
-            raise EtagMismatch(
-                f"{self.name} has changed since you read it: get it again, and decide anew", resource=str(self.name)
-            )
+        check_etag(etag, etag_of(self.slot), str(self.name))
 
     def fill(self, fresh: Fresh, now: datetime) -> SlotRecord:
         """Puts a key into a slot that holds none."""

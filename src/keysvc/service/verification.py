@@ -15,8 +15,8 @@ from typing import NamedTuple
 from keysvc.hsm.keys import WrappedKey
 from keysvc.hsm.operations import Undecryptable
 from keysvc.hsm.token import Token
-from keysvc.model.errors import DecryptFailed, Integrity, NotFound, SlotEmpty, WrongKind
-from keysvc.model.merchants import require_active
+from keysvc.model.errors import DecryptFailed, Integrity, SlotEmpty, WrongKind
+from keysvc.model.merchants import no_merchant, require_active
 from keysvc.model.names import CredentialName, merchant_name
 from keysvc.model.records import MerchantState
 from keysvc.model.slots import RULES, Kind, Slot
@@ -172,7 +172,7 @@ class Verification:
     def _merchant(self, merchant_id: str) -> MerchantView:
         view = self._cache.merchant(merchant_id)
         if view is None:
-            raise NotFound(f"There is no merchant {merchant_id}", resource=merchant_name(merchant_id))
+            raise no_merchant(merchant_id)
         return view
 
     @staticmethod

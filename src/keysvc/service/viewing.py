@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from keysvc.model.errors import NotFound
-from keysvc.model.names import CredentialName, merchant_name
+from keysvc.model.merchants import no_merchant
+from keysvc.model.names import CredentialName
 from keysvc.model.records import Holdings, KeyRecord, SlotRecord
 from keysvc.model.slots import Slot
 from keysvc.service.calls import Clock
@@ -49,7 +49,7 @@ class Viewing:
     def _holdings(self, merchant_id: str) -> Holdings:
         holdings = self._store.holdings(merchant_id)
         if holdings is None:
-            raise NotFound(f"There is no merchant {merchant_id}", resource=merchant_name(merchant_id))
+            raise no_merchant(merchant_id)
         return holdings
 
     def _view(self, holdings: Holdings, name: CredentialName, last_uses: LastUses) -> CredentialView:

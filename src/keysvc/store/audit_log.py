@@ -8,12 +8,12 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, RowMapping, Select, insert, or_, select, update
-from sqlalchemy.exc import DataError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from keysvc.model.audit import SIGN_EVERY, AuditRecord, ChainedEvent, ChainEnd, SignedHead
 from keysvc.model.errors import HsmUnavailable, Integrity, StoreUnavailable
 from keysvc.store import audit_tables
-from keysvc.store.rows import table_of
+from keysvc.store.rows import UNREADABLE, table_of
 
 EVENT = table_of(audit_tables.AuditEvent)
 TAIL = table_of(audit_tables.AuditTail)
@@ -28,8 +28,8 @@ _TAIL = select(TAIL.c.sequence, TAIL.c.hash)
 _NEWEST_FIRST = select(HEAD).order_by(HEAD.c.sequence.desc())
 _SIGNATURE = "signature over audit event"
 _FIELDS = tuple(f.name for f in fields(AuditRecord))
-_UNREADABLE = (ValueError, TypeError, OverflowError, DataError, OperationalError)
-"""What reading a value that keysvc never writes ends with. SQLite tells so of text that is not UTF-8 with the last."""
+_UNREADABLE = (*UNREADABLE, OperationalError)
+"""SQLite tells so of text that is not UTF-8 with the last; a database out of reach ends with it too."""
 
 R = TypeVar("R")
 

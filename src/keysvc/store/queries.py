@@ -8,14 +8,14 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from sqlalchemy import Column, Connection, RowMapping, bindparam, select
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy.exc import OperationalError
 
 from keysvc.model.errors import Integrity
 from keysvc.model.principals import PrincipalKind, PrincipalRecord, PrincipalState
 from keysvc.model.records import Holdings, KeyRecord, MerchantRecord, SlotRecord, TokenSetRecord, UsageRecord
 from keysvc.model.slots import Slot
 from keysvc.store import tables
-from keysvc.store.rows import table_of, to_record
+from keysvc.store.rows import UNREADABLE, table_of, to_record
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,7 +66,7 @@ def _readable(query: Callable[P, R]) -> Callable[P, R]:
     def read(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return query(*args, **kwargs)
-        except (DataError, ValueError, TypeError, OverflowError) as error:
+        except UNREADABLE as error:
             raise _unreadable() from error
         except OperationalError as error:
             if "decode to UTF-8" not in str(error.orig):

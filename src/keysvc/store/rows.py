@@ -11,9 +11,13 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from sqlalchemy import Table
+from sqlalchemy.exc import DataError
 from sqlmodel import SQLModel
 
 R = TypeVar("R")
+
+UNREADABLE = (ValueError, TypeError, OverflowError, DataError)
+"""What reading a value that keysvc never writes ends with."""
 
 
 def table_of(model: type[SQLModel]) -> Table:

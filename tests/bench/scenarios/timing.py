@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from google.protobuf.message_factory import GetMessageClass
 from support.methods import METHODS, message_of, path_of
+from support.waiting import code_of
 
 from bench.cores import Cores
 from bench.figures import Overlap, Plan, Series, Steps
@@ -84,7 +85,7 @@ class Callers:
         call: Any = self._channel.unary_unary(path)
         headers = ask.headers(number)
         begin = time.perf_counter()
-        code = _code_of(lambda: call(raw, metadata=headers, timeout=_CALL_SECONDS))
+        code = code_of(lambda: call(raw, metadata=headers, timeout=_CALL_SECONDS))
         taken = time.perf_counter() - begin
         assert code is ask.code, f"{ask.label} ended with {code}"
         return taken
@@ -177,12 +178,3 @@ def _overlap(callers: Callers, first: Ask, second: Ask, asks: int) -> Overlap:
 
 def _authorization(scheme: str, text: str) -> Headers:
     return (("authorization", f"{scheme} {base64.b64encode(text.encode()).decode()}"),)
-
-
-def _code_of(call: Callable[[], object]) -> grpc.StatusCode:
-    try:
-        call()
-    except grpc.RpcError as error:
-        code: grpc.StatusCode = error.code()
-        return code
-    return grpc.StatusCode.OK

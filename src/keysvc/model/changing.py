@@ -1,0 +1,26 @@
+"""Rules that the changes of slots, merchants and principals share: how long secrets overlap, and etags."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from keysvc.model.errors import EtagMismatch, InvalidField
+
+MAX_PREVIOUS_TTL = timedelta(days=30)
+MAX_RETIRING = 5
+"""Secrets that may work beside the current one of a slot or a principal."""
+_NONE = timedelta()
+
+
+def check_previous_ttl(previous_ttl: timedelta) -> None:
+    """Raises InvalidField for an overlap that is negative, or too long."""
+    if not _NONE <= previous_ttl <= MAX_PREVIOUS_TTL:
+        raise InvalidField("previous_ttl", f"must be from 0 to {MAX_PREVIOUS_TTL.days} days")
+
+
+def check_etag(etag: str, current: str, resource: str) -> None:
+    """Raises EtagMismatch where the caller read another state than the current one. No etag asks for no check."""
+    if etag and etag != current:
+        raise EtagMismatch(
+            f"{resource} has changed since you read it: get it again, and decide anew", resource=resource
+        )
