@@ -12,10 +12,13 @@ READY := .venv/.ready
 WORKERS := $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 4 ? cores + 1 : 4)))
 GENERATED := src/keysvc/v1
 
+# googleapis-common-protos has google/rpc/status.proto, which the contract imports.
+PROTOC = .venv/bin/python -m grpc_tools.protoc -I protos -I .venv/lib/python3*/site-packages
+
 # Writes what the protos generate under a directory. Only services have a _grpc module.
 define generate
-.venv/bin/python -m grpc_tools.protoc -I protos --python_out=$(1) --pyi_out=$(1) protos/keysvc/v1/*.proto
-.venv/bin/python -m grpc_tools.protoc -I protos --grpc_python_out=$(1) protos/keysvc/v1/*_service.proto
+$(PROTOC) --python_out=$(1) --pyi_out=$(1) protos/keysvc/v1/*.proto
+$(PROTOC) --grpc_python_out=$(1) protos/keysvc/v1/*_service.proto
 endef
 
 .PHONY: help
@@ -64,9 +67,10 @@ layers: $(READY) ## Check who imports what
 
 .PHONY: protos
 protos: $(READY) ## Check the protos, and that the generated code is theirs
-	@.venv/bin/buf lint protos
-	fresh=$$(mktemp -d)
+	@fresh=$$(mktemp -d)
 	trap 'rm -rf "$$fresh"' EXIT
+	$(PROTOC) --include_imports --include_source_info --descriptor_set_out="$$fresh/protos.binpb" protos/keysvc/v1/*.proto
+	.venv/bin/buf lint "$$fresh/protos.binpb" --config protos/buf.yaml
 	$(call generate,"$$fresh")
 	diff -rq -x __init__.py -x __pycache__ $(GENERATED) "$$fresh/keysvc/v1" || {
 		echo "$(GENERATED) is not what the protos generate: run make proto" >&2

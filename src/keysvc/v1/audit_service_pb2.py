@@ -26,13 +26,17 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from keysvc.v1 import audit_pb2 as keysvc_dot_v1_dot_audit__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkeysvc/v1/audit_service.proto\x12\tkeysvc.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15keysvc/v1/audit.proto\"\xad\x01\n\x16ListAuditEventsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x17ListAuditEventsResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.keysvc.v1.AuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x15\n\x13GetAuditHeadRequest\"\xaf\x01\n\tAuditHead\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0c\n\x04hash\x18\x02 \x01(\t\x12\x17\n\x0fsigned_sequence\x18\x03 \x01(\x03\x12\x13\n\x0bsigned_hash\x18\x04 \x01(\t\x12-\n\tsign_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsignature\x18\x06 \x01(\x0c\x12\x12\n\ngeneration\x18\x07 \x01(\x05\x32\xae\x01\n\x0c\x41uditService\x12X\n\x0fListAuditEvents\x12!.keysvc.v1.ListAuditEventsRequest\x1a\".keysvc.v1.ListAuditEventsResponse\x12\x44\n\x0cGetAuditHead\x12\x1e.keysvc.v1.GetAuditHeadRequest\x1a\x14.keysvc.v1.AuditHeadb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkeysvc/v1/audit_service.proto\x12\tkeysvc.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15keysvc/v1/audit.proto\"\xad\x01\n\x16ListAuditEventsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x17ListAuditEventsResponse\x12%\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.keysvc.v1.AuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x15\n\x13GetAuditHeadRequest\"\xaf\x01\n\tAuditHead\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0c\n\x04hash\x18\x02 \x01(\t\x12\x17\n\x0fsigned_sequence\x18\x03 \x01(\x03\x12\x13\n\x0bsigned_hash\x18\x04 \x01(\t\x12-\n\tsign_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tsignature\x18\x06 \x01(\x0c\x12\x12\n\ngeneration\x18\x07 \x01(\x05\x32\xb8\x01\n\x0c\x41uditService\x12]\n\x0fListAuditEvents\x12!.keysvc.v1.ListAuditEventsRequest\x1a\".keysvc.v1.ListAuditEventsResponse\"\x03\x90\x02\x01\x12I\n\x0cGetAuditHead\x12\x1e.keysvc.v1.GetAuditHeadRequest\x1a\x14.keysvc.v1.AuditHead\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'keysvc.v1.audit_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['ListAuditEvents']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['ListAuditEvents']._serialized_options = b'\220\002\001'
+  _globals['_AUDITSERVICE'].methods_by_name['GetAuditHead']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['GetAuditHead']._serialized_options = b'\220\002\001'
   _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=101
   _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=274
   _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=276
@@ -42,5 +46,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITHEAD']._serialized_start=391
   _globals['_AUDITHEAD']._serialized_end=566
   _globals['_AUDITSERVICE']._serialized_start=569
-  _globals['_AUDITSERVICE']._serialized_end=743
+  _globals['_AUDITSERVICE']._serialized_end=753
 # @@protoc_insertion_point(module_scope)

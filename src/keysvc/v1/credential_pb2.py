@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1akeysvc/v1/credential.proto\x12\tkeysvc.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x94\x07\n\nCredential\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x05state\x18\x02 \x01(\x0e\x32\x1b.keysvc.v1.Credential.State\x12(\n\x04kind\x18\x03 \x01(\x0e\x32\x1a.keysvc.v1.Credential.Kind\x12\x0f\n\x07version\x18\x04 \x01(\x05\x12;\n\x0ehmac_algorithm\x18\x05 \x01(\x0e\x32#.keysvc.v1.Credential.HmacAlgorithm\x12\x39\n\rsecret_format\x18\x06 \x01(\x0e\x32\".keysvc.v1.Credential.SecretFormat\x12\x13\n\x0b\x66ingerprint\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrenew_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_used_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x08retiring\x18\x0c \x03(\x0b\x32\x16.keysvc.v1.RetiringKey\x12\x0c\n\x04\x65tag\x18\r \x01(\t\x12\x10\n\x08weak_key\x18\x0e \x01(\x08\"C\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\t\n\x05\x45MPTY\x10\x01\x12\n\n\x06\x41\x43TIVE\x10\x02\x12\x0c\n\x08INACTIVE\x10\x03\"Q\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08HMAC_KEY\x10\x01\x12\x11\n\rBEARER_SECRET\x10\x02\x12\x12\n\x0e\x45NCRYPTION_KEY\x10\x03\"q\n\rHmacAlgorithm\x12\x1e\n\x1aHMAC_ALGORITHM_UNSPECIFIED\x10\x00\x12\x0f\n\x0bHMAC_SHA256\x10\x01\x12\x0f\n\x0bHMAC_SHA384\x10\x02\x12\x0f\n\x0bHMAC_SHA512\x10\x03\x12\r\n\tHMAC_SHA1\x10\x04\"i\n\x0cSecretFormat\x12\x1d\n\x19SECRET_FORMAT_UNSPECIFIED\x10\x00\x12\x07\n\x03HEX\x10\x01\x12\n\n\x06\x42\x41SE64\x10\x02\x12\t\n\x05WHSEC\x10\x03\x12\x08\n\x04TEXT\x10\x04\x12\x10\n\x0cHEX_UPPER_32\x10\x05\"\x83\x01\n\x0bRetiringKey\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_used_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"}\n\x06Secret\x12\x0f\n\x05value\x18\x01 \x01(\tH\x00\x12\x10\n\x06sealed\x18\x02 \x01(\x0cH\x00\x12\x32\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\".keysvc.v1.Credential.SecretFormat\x12\x11\n\tmechanism\x18\x04 \x01(\tB\t\n\x07payloadb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1akeysvc/v1/credential.proto\x12\tkeysvc.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc7\x07\n\nCredential\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x05state\x18\x02 \x01(\x0e\x32\x1b.keysvc.v1.Credential.State\x12(\n\x04kind\x18\x03 \x01(\x0e\x32\x1a.keysvc.v1.Credential.Kind\x12\x0f\n\x07version\x18\x04 \x01(\x05\x12;\n\x0ehmac_algorithm\x18\x05 \x01(\x0e\x32#.keysvc.v1.Credential.HmacAlgorithm\x12\x39\n\rsecret_format\x18\x06 \x01(\x0e\x32\".keysvc.v1.Credential.SecretFormat\x12\x13\n\x0b\x66ingerprint\x18\x07 \x01(\t\x12/\n\x0b\x63reate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrenew_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_used_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x08retiring\x18\x0c \x03(\x0b\x32\x16.keysvc.v1.RetiringKey\x12\x0c\n\x04\x65tag\x18\r \x01(\t\x12\x10\n\x08weak_key\x18\x0e \x01(\x08\x12\x31\n\rrotate_before\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"C\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\t\n\x05\x45MPTY\x10\x01\x12\n\n\x06\x41\x43TIVE\x10\x02\x12\x0c\n\x08INACTIVE\x10\x03\"Q\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0c\n\x08HMAC_KEY\x10\x01\x12\x11\n\rBEARER_SECRET\x10\x02\x12\x12\n\x0e\x45NCRYPTION_KEY\x10\x03\"q\n\rHmacAlgorithm\x12\x1e\n\x1aHMAC_ALGORITHM_UNSPECIFIED\x10\x00\x12\x0f\n\x0bHMAC_SHA256\x10\x01\x12\x0f\n\x0bHMAC_SHA384\x10\x02\x12\x0f\n\x0bHMAC_SHA512\x10\x03\x12\r\n\tHMAC_SHA1\x10\x04\"i\n\x0cSecretFormat\x12\x1d\n\x19SECRET_FORMAT_UNSPECIFIED\x10\x00\x12\x07\n\x03HEX\x10\x01\x12\n\n\x06\x42\x41SE64\x10\x02\x12\t\n\x05WHSEC\x10\x03\x12\x08\n\x04TEXT\x10\x04\x12\x10\n\x0cHEX_UPPER_32\x10\x05\"\x83\x01\n\x0bRetiringKey\x12\x0f\n\x07version\x18\x01 \x01(\x05\x12/\n\x0b\x65xpire_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_used_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"}\n\x06Secret\x12\x0f\n\x05value\x18\x01 \x01(\tH\x00\x12\x10\n\x06sealed\x18\x02 \x01(\x0cH\x00\x12\x32\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\".keysvc.v1.Credential.SecretFormat\x12\x11\n\tmechanism\x18\x04 \x01(\tB\t\n\x07payloadb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,17 +33,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'keysvc.v1.credential_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CREDENTIAL']._serialized_start=75
-  _globals['_CREDENTIAL']._serialized_end=991
-  _globals['_CREDENTIAL_STATE']._serialized_start=619
-  _globals['_CREDENTIAL_STATE']._serialized_end=686
-  _globals['_CREDENTIAL_KIND']._serialized_start=688
-  _globals['_CREDENTIAL_KIND']._serialized_end=769
-  _globals['_CREDENTIAL_HMACALGORITHM']._serialized_start=771
-  _globals['_CREDENTIAL_HMACALGORITHM']._serialized_end=884
-  _globals['_CREDENTIAL_SECRETFORMAT']._serialized_start=886
-  _globals['_CREDENTIAL_SECRETFORMAT']._serialized_end=991
-  _globals['_RETIRINGKEY']._serialized_start=994
-  _globals['_RETIRINGKEY']._serialized_end=1125
-  _globals['_SECRET']._serialized_start=1127
-  _globals['_SECRET']._serialized_end=1252
+  _globals['_CREDENTIAL']._serialized_end=1042
+  _globals['_CREDENTIAL_STATE']._serialized_start=670
+  _globals['_CREDENTIAL_STATE']._serialized_end=737
+  _globals['_CREDENTIAL_KIND']._serialized_start=739
+  _globals['_CREDENTIAL_KIND']._serialized_end=820
+  _globals['_CREDENTIAL_HMACALGORITHM']._serialized_start=822
+  _globals['_CREDENTIAL_HMACALGORITHM']._serialized_end=935
+  _globals['_CREDENTIAL_SECRETFORMAT']._serialized_start=937
+  _globals['_CREDENTIAL_SECRETFORMAT']._serialized_end=1042
+  _globals['_RETIRINGKEY']._serialized_start=1045
+  _globals['_RETIRINGKEY']._serialized_end=1176
+  _globals['_SECRET']._serialized_start=1178
+  _globals['_SECRET']._serialized_end=1303
 # @@protoc_insertion_point(module_scope)

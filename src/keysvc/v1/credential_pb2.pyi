@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Credential(_message.Message):
-    __slots__ = ("name", "state", "kind", "version", "hmac_algorithm", "secret_format", "fingerprint", "create_time", "renew_time", "revoke_time", "last_used_time", "retiring", "etag", "weak_key")
+    __slots__ = ("name", "state", "kind", "version", "hmac_algorithm", "secret_format", "fingerprint", "create_time", "renew_time", "revoke_time", "last_used_time", "retiring", "etag", "weak_key", "rotate_before")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[Credential.State]
@@ -72,6 +72,7 @@ class Credential(_message.Message):
     RETIRING_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
     WEAK_KEY_FIELD_NUMBER: _ClassVar[int]
+    ROTATE_BEFORE_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: Credential.State
     kind: Credential.Kind
@@ -86,7 +87,8 @@ class Credential(_message.Message):
     retiring: _containers.RepeatedCompositeFieldContainer[RetiringKey]
     etag: str
     weak_key: bool
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[Credential.State, str]] = ..., kind: _Optional[_Union[Credential.Kind, str]] = ..., version: _Optional[int] = ..., hmac_algorithm: _Optional[_Union[Credential.HmacAlgorithm, str]] = ..., secret_format: _Optional[_Union[Credential.SecretFormat, str]] = ..., fingerprint: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., renew_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revoke_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_used_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., retiring: _Optional[_Iterable[_Union[RetiringKey, _Mapping]]] = ..., etag: _Optional[str] = ..., weak_key: _Optional[bool] = ...) -> None: ...
+    rotate_before: _timestamp_pb2.Timestamp
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[Credential.State, str]] = ..., kind: _Optional[_Union[Credential.Kind, str]] = ..., version: _Optional[int] = ..., hmac_algorithm: _Optional[_Union[Credential.HmacAlgorithm, str]] = ..., secret_format: _Optional[_Union[Credential.SecretFormat, str]] = ..., fingerprint: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., renew_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revoke_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., last_used_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., retiring: _Optional[_Iterable[_Union[RetiringKey, _Mapping]]] = ..., etag: _Optional[str] = ..., weak_key: _Optional[bool] = ..., rotate_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class RetiringKey(_message.Message):
     __slots__ = ("version", "expire_time", "last_used_time")

@@ -23,64 +23,100 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from keysvc.v1 import credential_pb2 as keysvc_dot_v1_dot_credential__pb2
+from keysvc.v1 import rotation_pb2 as keysvc_dot_v1_dot_rotation__pb2
+from keysvc.v1 import webhook_pb2 as keysvc_dot_v1_dot_webhook__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"keysvc/v1/credential_service.proto\x12\tkeysvc.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1akeysvc/v1/credential.proto\"\xd1\x01\n\x17\x43reateCredentialRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12;\n\x0ehmac_algorithm\x18\x03 \x01(\x0e\x32#.keysvc.v1.Credential.HmacAlgorithm\x12\x39\n\rsecret_format\x18\x04 \x01(\x0e\x32\".keysvc.v1.Credential.SecretFormat\x12\x1c\n\x14recipient_public_key\x18\x05 \x01(\t\"h\n\x18\x43reateCredentialResponse\x12)\n\ncredential\x18\x01 \x01(\x0b\x32\x15.keysvc.v1.Credential\x12!\n\x06secret\x18\x02 \x01(\x0b\x32\x11.keysvc.v1.Secret\"\xd2\x01\n\x16RenewCredentialRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12/\n\x0cprevious_ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\rsecret_format\x18\x05 \x01(\x0e\x32\".keysvc.v1.Credential.SecretFormat\x12\x1c\n\x14recipient_public_key\x18\x06 \x01(\t\"g\n\x17RenewCredentialResponse\x12)\n\ncredential\x18\x01 \x01(\x0b\x32\x15.keysvc.v1.Credential\x12!\n\x06secret\x18\x02 \x01(\x0b\x32\x11.keysvc.v1.Secret\"\x8f\x01\n\x17RevokeCredentialRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12-\n\nunused_for\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"E\n\x18RevokeCredentialResponse\x12)\n\ncredential\x18\x01 \x01(\x0b\x32\x15.keysvc.v1.Credential\"\x81\x02\n\x17ImportCredentialRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12;\n\x0ehmac_algorithm\x18\x03 \x01(\x0e\x32#.keysvc.v1.Credential.HmacAlgorithm\x12\x39\n\rsecret_format\x18\x04 \x01(\x0e\x32\".keysvc.v1.Credential.SecretFormat\x12\x10\n\x06secret\x18\x05 \x01(\tH\x00\x12\x17\n\rsealed_secret\x18\x06 \x01(\x0cH\x00\x12\x16\n\x0e\x61llow_weak_key\x18\x07 \x01(\x08\x42\t\n\x07payload\"E\n\x18ImportCredentialResponse\x12)\n\ncredential\x18\x01 \x01(\x0b\x32\x15.keysvc.v1.Credential\"\x15\n\x13GetImportKeyRequest\"=\n\x14GetImportKeyResponse\x12\x12\n\npublic_key\x18\x01 \x01(\t\x12\x11\n\tmechanism\x18\x02 \x01(\t\"$\n\x14GetCredentialRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"O\n\x16ListCredentialsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"^\n\x17ListCredentialsResponse\x12*\n\x0b\x63redentials\x18\x01 \x03(\x0b\x32\x15.keysvc.v1.Credential\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x13GenerateHmacRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\x0c\"H\n\x14GenerateHmacResponse\x12\x0b\n\x03mac\x18\x01 \x01(\x0c\x12\x12\n\ncredential\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\"?\n\x11VerifyHmacRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\x0c\x12\x0b\n\x03mac\x18\x03 \x01(\x0c\"\xf5\x01\n\x12VerifyHmacResponse\x12\x34\n\x06result\x18\x01 \x01(\x0e\x32$.keysvc.v1.VerifyHmacResponse.Result\x12\x1a\n\x12matched_credential\x18\x02 \x01(\t\x12\x17\n\x0fmatched_version\x18\x03 \x01(\x05\x12\x10\n\x08retiring\x18\x04 \x01(\x08\"b\n\x06Result\x12\x16\n\x12RESULT_UNSPECIFIED\x10\x00\x12\t\n\x05VALID\x10\x01\x12\x0b\n\x07INVALID\x10\x02\x12\x0f\n\x0bNO_LIVE_KEY\x10\x03\x12\x17\n\x13MERCHANT_NOT_ACTIVE\x10\x04\"4\n\x13VerifyApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x02 \x01(\t\"\x93\x01\n\x14VerifyApiKeyResponse\x12\x34\n\x06result\x18\x01 \x01(\x0e\x32$.keysvc.v1.VerifyHmacResponse.Result\x12\x1a\n\x12matched_credential\x18\x02 \x01(\t\x12\x17\n\x0fmatched_version\x18\x03 \x01(\x05\x12\x10\n\x08retiring\x18\x04 \x01(\x08\"J\n\x0e\x45ncryptRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tplaintext\x18\x02 \x01(\x0c\x12\x17\n\x0f\x61\x64\x64itional_data\x18\x03 \x01(\x0c\"6\n\x0f\x45ncryptResponse\x12\x12\n\nciphertext\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x05\"K\n\x0e\x44\x65\x63ryptRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\x12\x17\n\x0f\x61\x64\x64itional_data\x18\x03 \x01(\x0c\"5\n\x0f\x44\x65\x63ryptResponse\x12\x11\n\tplaintext\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x05\x32\xe9\x07\n\x11\x43redentialService\x12[\n\x10\x43reateCredential\x12\".keysvc.v1.CreateCredentialRequest\x1a#.keysvc.v1.CreateCredentialResponse\x12X\n\x0fRenewCredential\x12!.keysvc.v1.RenewCredentialRequest\x1a\".keysvc.v1.RenewCredentialResponse\x12[\n\x10RevokeCredential\x12\".keysvc.v1.RevokeCredentialRequest\x1a#.keysvc.v1.RevokeCredentialResponse\x12[\n\x10ImportCredential\x12\".keysvc.v1.ImportCredentialRequest\x1a#.keysvc.v1.ImportCredentialResponse\x12O\n\x0cGetImportKey\x12\x1e.keysvc.v1.GetImportKeyRequest\x1a\x1f.keysvc.v1.GetImportKeyResponse\x12G\n\rGetCredential\x12\x1f.keysvc.v1.GetCredentialRequest\x1a\x15.keysvc.v1.Credential\x12X\n\x0fListCredentials\x12!.keysvc.v1.ListCredentialsRequest\x1a\".keysvc.v1.ListCredentialsResponse\x12O\n\x0cGenerateHmac\x12\x1e.keysvc.v1.GenerateHmacRequest\x1a\x1f.keysvc.v1.GenerateHmacResponse\x12I\n\nVerifyHmac\x12\x1c.keysvc.v1.VerifyHmacRequest\x1a\x1d.keysvc.v1.VerifyHmacResponse\x12O\n\x0cVerifyApiKey\x12\x1e.keysvc.v1.VerifyApiKeyRequest\x1a\x1f.keysvc.v1.VerifyApiKeyResponse\x12@\n\x07\x45ncrypt\x12\x19.keysvc.v1.EncryptRequest\x1a\x1a.keysvc.v1.EncryptResponse\x12@\n\x07\x44\x65\x63rypt\x12\x19.keysvc.v1.DecryptRequest\x1a\x1a.keysvc.v1.DecryptResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"keysvc/v1/credential_service.proto\x12\tkeysvc.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1akeysvc/v1/credential.proto\x1a\x18keysvc/v1/rotation.proto\x1a\x17keysvc/v1/webhook.proto\"\x84\x02\n\x17\x43reateCredentialRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12;\n\x0ehmac_algorithm\x18\x03 \x01(\x0e\x32#.keysvc.v1.Credential.HmacAlgorithm\x12\x39\n\rsecret_format\x18\x04 \x01(\x0e\x32\".keysvc.v1.Credential.SecretFormat\x12\x1c\n\x14recipient_public_key\x18\x05 \x01(\t\x12\x31\n\rrotate_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"h\n\x18\x43reateCredentialResponse\x12)\n\ncredential\x18\x01 \x01(\x0b\x32\x15.keysvc.v1.Credential\x12!\n\x06secret\x18\x02 \x01(\x0b\x32\x11.keysvc.v1.Secret\"\x85\x02\n\x16RenewCredentialRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12/\n\x0cprevious_ttl\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x39\n\rsecret_format\x18\x05 \x01(\x0e\x32\".keysvc.v1.Credential.SecretFormat\x12\x1c\n\x14recipient_public_key\x18\x06 \x01(\t\x12\x31\n\rrotate_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"g\n\x17RenewCredentialResponse\x12)\n\ncredential\x18\x01 \x01(\x0b\x32\x15.keysvc.v1.Credential\x12!\n\x06secret\x18\x02 \x01(\x0b\x32\x11.keysvc.v1.Secret\"\xa0\x01\n\x17RevokeCredentialRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12-\n\nunused_for\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\x12\x0f\n\x07version\x18\x06 \x01(\x05\"E\n\x18RevokeCredentialResponse\x12)\n\ncredential\x18\x01 \x01(\x0b\x32\x15.keysvc.v1.Credential\"\xb4\x02\n\x17ImportCredentialRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12;\n\x0ehmac_algorithm\x18\x03 \x01(\x0e\x32#.keysvc.v1.Credential.HmacAlgorithm\x12\x39\n\rsecret_format\x18\x04 \x01(\x0e\x32\".keysvc.v1.Credential.SecretFormat\x12\x10\n\x06secret\x18\x05 \x01(\tH\x00\x12\x17\n\rsealed_secret\x18\x06 \x01(\x0cH\x00\x12\x16\n\x0e\x61llow_weak_key\x18\x07 \x01(\x08\x12\x31\n\rrotate_before\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\n\x07payload\"E\n\x18ImportCredentialResponse\x12)\n\ncredential\x18\x01 \x01(\x0b\x32\x15.keysvc.v1.Credential\"\x15\n\x13GetImportKeyRequest\"=\n\x14GetImportKeyResponse\x12\x12\n\npublic_key\x18\x01 \x01(\t\x12\x11\n\tmechanism\x18\x02 \x01(\t\"$\n\x14GetCredentialRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"~\n\x16ListCredentialsRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12-\n\ndue_within\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"^\n\x17ListCredentialsResponse\x12*\n\x0b\x63redentials\x18\x01 \x03(\x0b\x32\x15.keysvc.v1.Credential\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"4\n\x13GenerateHmacRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\x0c\"H\n\x14GenerateHmacResponse\x12\x0b\n\x03mac\x18\x01 \x01(\x0c\x12\x12\n\ncredential\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x05\"?\n\x11VerifyHmacRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\x0c\x12\x0b\n\x03mac\x18\x03 \x01(\x0c\"\xf5\x01\n\x12VerifyHmacResponse\x12\x34\n\x06result\x18\x01 \x01(\x0e\x32$.keysvc.v1.VerifyHmacResponse.Result\x12\x1a\n\x12matched_credential\x18\x02 \x01(\t\x12\x17\n\x0fmatched_version\x18\x03 \x01(\x05\x12\x10\n\x08retiring\x18\x04 \x01(\x08\"b\n\x06Result\x12\x16\n\x12RESULT_UNSPECIFIED\x10\x00\x12\t\n\x05VALID\x10\x01\x12\x0b\n\x07INVALID\x10\x02\x12\x0f\n\x0bNO_LIVE_KEY\x10\x03\x12\x17\n\x13MERCHANT_NOT_ACTIVE\x10\x04\"H\n\x16\x42\x61tchVerifyHmacRequest\x12.\n\x08requests\x18\x01 \x03(\x0b\x32\x1c.keysvc.v1.VerifyHmacRequest\"\xc4\x01\n\x17\x42\x61tchVerifyHmacResponse\x12;\n\x07results\x18\x01 \x03(\x0b\x32*.keysvc.v1.BatchVerifyHmacResponse.Outcome\x1al\n\x07Outcome\x12\x31\n\x08response\x18\x01 \x01(\x0b\x32\x1d.keysvc.v1.VerifyHmacResponseH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07outcome\"4\n\x13VerifyApiKeyRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x61pi_key\x18\x02 \x01(\t\"\x93\x01\n\x14VerifyApiKeyResponse\x12\x34\n\x06result\x18\x01 \x01(\x0e\x32$.keysvc.v1.VerifyHmacResponse.Result\x12\x1a\n\x12matched_credential\x18\x02 \x01(\t\x12\x17\n\x0fmatched_version\x18\x03 \x01(\x05\x12\x10\n\x08retiring\x18\x04 \x01(\x08\"J\n\x0e\x45ncryptRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tplaintext\x18\x02 \x01(\x0c\x12\x17\n\x0f\x61\x64\x64itional_data\x18\x03 \x01(\x0c\"6\n\x0f\x45ncryptResponse\x12\x12\n\nciphertext\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x05\"K\n\x0e\x44\x65\x63ryptRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nciphertext\x18\x02 \x01(\x0c\x12\x17\n\x0f\x61\x64\x64itional_data\x18\x03 \x01(\x0c\"5\n\x0f\x44\x65\x63ryptResponse\x12\x11\n\tplaintext\x18\x01 \x01(\x0c\x12\x0f\n\x07version\x18\x02 \x01(\x05\x32\xfb\x0c\n\x11\x43redentialService\x12[\n\x10\x43reateCredential\x12\".keysvc.v1.CreateCredentialRequest\x1a#.keysvc.v1.CreateCredentialResponse\x12X\n\x0fRenewCredential\x12!.keysvc.v1.RenewCredentialRequest\x1a\".keysvc.v1.RenewCredentialResponse\x12[\n\x10RevokeCredential\x12\".keysvc.v1.RevokeCredentialRequest\x1a#.keysvc.v1.RevokeCredentialResponse\x12[\n\x10ImportCredential\x12\".keysvc.v1.ImportCredentialRequest\x1a#.keysvc.v1.ImportCredentialResponse\x12X\n\x0fSwapCredentials\x12!.keysvc.v1.SwapCredentialsRequest\x1a\".keysvc.v1.SwapCredentialsResponse\x12M\n\x10ScheduleRotation\x12\".keysvc.v1.ScheduleRotationRequest\x1a\x15.keysvc.v1.Credential\x12\x46\n\x0bGetRotation\x12\x1d.keysvc.v1.GetRotationRequest\x1a\x13.keysvc.v1.Rotation\"\x03\x90\x02\x01\x12l\n\x14SummarizeCredentials\x12&.keysvc.v1.SummarizeCredentialsRequest\x1a\'.keysvc.v1.SummarizeCredentialsResponse\"\x03\x90\x02\x01\x12T\n\x0cGetImportKey\x12\x1e.keysvc.v1.GetImportKeyRequest\x1a\x1f.keysvc.v1.GetImportKeyResponse\"\x03\x90\x02\x01\x12L\n\rGetCredential\x12\x1f.keysvc.v1.GetCredentialRequest\x1a\x15.keysvc.v1.Credential\"\x03\x90\x02\x01\x12]\n\x0fListCredentials\x12!.keysvc.v1.ListCredentialsRequest\x1a\".keysvc.v1.ListCredentialsResponse\"\x03\x90\x02\x01\x12T\n\x0cGenerateHmac\x12\x1e.keysvc.v1.GenerateHmacRequest\x1a\x1f.keysvc.v1.GenerateHmacResponse\"\x03\x90\x02\x01\x12N\n\nVerifyHmac\x12\x1c.keysvc.v1.VerifyHmacRequest\x1a\x1d.keysvc.v1.VerifyHmacResponse\"\x03\x90\x02\x01\x12T\n\x0cVerifyApiKey\x12\x1e.keysvc.v1.VerifyApiKeyRequest\x1a\x1f.keysvc.v1.VerifyApiKeyResponse\"\x03\x90\x02\x01\x12]\n\x0f\x42\x61tchVerifyHmac\x12!.keysvc.v1.BatchVerifyHmacRequest\x1a\".keysvc.v1.BatchVerifyHmacResponse\"\x03\x90\x02\x01\x12Q\n\x0bSignWebhook\x12\x1d.keysvc.v1.SignWebhookRequest\x1a\x1e.keysvc.v1.SignWebhookResponse\"\x03\x90\x02\x01\x12W\n\rVerifyWebhook\x12\x1f.keysvc.v1.VerifyWebhookRequest\x1a .keysvc.v1.VerifyWebhookResponse\"\x03\x90\x02\x01\x12\x45\n\x07\x45ncrypt\x12\x19.keysvc.v1.EncryptRequest\x1a\x1a.keysvc.v1.EncryptResponse\"\x03\x90\x02\x01\x12\x45\n\x07\x44\x65\x63rypt\x12\x19.keysvc.v1.DecryptRequest\x1a\x1a.keysvc.v1.DecryptResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'keysvc.v1.credential_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CREATECREDENTIALREQUEST']._serialized_start=110
-  _globals['_CREATECREDENTIALREQUEST']._serialized_end=319
-  _globals['_CREATECREDENTIALRESPONSE']._serialized_start=321
-  _globals['_CREATECREDENTIALRESPONSE']._serialized_end=425
-  _globals['_RENEWCREDENTIALREQUEST']._serialized_start=428
-  _globals['_RENEWCREDENTIALREQUEST']._serialized_end=638
-  _globals['_RENEWCREDENTIALRESPONSE']._serialized_start=640
-  _globals['_RENEWCREDENTIALRESPONSE']._serialized_end=743
-  _globals['_REVOKECREDENTIALREQUEST']._serialized_start=746
-  _globals['_REVOKECREDENTIALREQUEST']._serialized_end=889
-  _globals['_REVOKECREDENTIALRESPONSE']._serialized_start=891
-  _globals['_REVOKECREDENTIALRESPONSE']._serialized_end=960
-  _globals['_IMPORTCREDENTIALREQUEST']._serialized_start=963
-  _globals['_IMPORTCREDENTIALREQUEST']._serialized_end=1220
-  _globals['_IMPORTCREDENTIALRESPONSE']._serialized_start=1222
-  _globals['_IMPORTCREDENTIALRESPONSE']._serialized_end=1291
-  _globals['_GETIMPORTKEYREQUEST']._serialized_start=1293
-  _globals['_GETIMPORTKEYREQUEST']._serialized_end=1314
-  _globals['_GETIMPORTKEYRESPONSE']._serialized_start=1316
-  _globals['_GETIMPORTKEYRESPONSE']._serialized_end=1377
-  _globals['_GETCREDENTIALREQUEST']._serialized_start=1379
-  _globals['_GETCREDENTIALREQUEST']._serialized_end=1415
-  _globals['_LISTCREDENTIALSREQUEST']._serialized_start=1417
-  _globals['_LISTCREDENTIALSREQUEST']._serialized_end=1496
-  _globals['_LISTCREDENTIALSRESPONSE']._serialized_start=1498
-  _globals['_LISTCREDENTIALSRESPONSE']._serialized_end=1592
-  _globals['_GENERATEHMACREQUEST']._serialized_start=1594
-  _globals['_GENERATEHMACREQUEST']._serialized_end=1646
-  _globals['_GENERATEHMACRESPONSE']._serialized_start=1648
-  _globals['_GENERATEHMACRESPONSE']._serialized_end=1720
-  _globals['_VERIFYHMACREQUEST']._serialized_start=1722
-  _globals['_VERIFYHMACREQUEST']._serialized_end=1785
-  _globals['_VERIFYHMACRESPONSE']._serialized_start=1788
-  _globals['_VERIFYHMACRESPONSE']._serialized_end=2033
-  _globals['_VERIFYHMACRESPONSE_RESULT']._serialized_start=1935
-  _globals['_VERIFYHMACRESPONSE_RESULT']._serialized_end=2033
-  _globals['_VERIFYAPIKEYREQUEST']._serialized_start=2035
-  _globals['_VERIFYAPIKEYREQUEST']._serialized_end=2087
-  _globals['_VERIFYAPIKEYRESPONSE']._serialized_start=2090
-  _globals['_VERIFYAPIKEYRESPONSE']._serialized_end=2237
-  _globals['_ENCRYPTREQUEST']._serialized_start=2239
-  _globals['_ENCRYPTREQUEST']._serialized_end=2313
-  _globals['_ENCRYPTRESPONSE']._serialized_start=2315
-  _globals['_ENCRYPTRESPONSE']._serialized_end=2369
-  _globals['_DECRYPTREQUEST']._serialized_start=2371
-  _globals['_DECRYPTREQUEST']._serialized_end=2446
-  _globals['_DECRYPTRESPONSE']._serialized_start=2448
-  _globals['_DECRYPTRESPONSE']._serialized_end=2501
-  _globals['_CREDENTIALSERVICE']._serialized_start=2504
-  _globals['_CREDENTIALSERVICE']._serialized_end=3505
+  _globals['_CREDENTIALSERVICE'].methods_by_name['GetRotation']._loaded_options = None
+  _globals['_CREDENTIALSERVICE'].methods_by_name['GetRotation']._serialized_options = b'\220\002\001'
+  _globals['_CREDENTIALSERVICE'].methods_by_name['SummarizeCredentials']._loaded_options = None
+  _globals['_CREDENTIALSERVICE'].methods_by_name['SummarizeCredentials']._serialized_options = b'\220\002\001'
+  _globals['_CREDENTIALSERVICE'].methods_by_name['GetImportKey']._loaded_options = None
+  _globals['_CREDENTIALSERVICE'].methods_by_name['GetImportKey']._serialized_options = b'\220\002\001'
+  _globals['_CREDENTIALSERVICE'].methods_by_name['GetCredential']._loaded_options = None
+  _globals['_CREDENTIALSERVICE'].methods_by_name['GetCredential']._serialized_options = b'\220\002\001'
+  _globals['_CREDENTIALSERVICE'].methods_by_name['ListCredentials']._loaded_options = None
+  _globals['_CREDENTIALSERVICE'].methods_by_name['ListCredentials']._serialized_options = b'\220\002\001'
+  _globals['_CREDENTIALSERVICE'].methods_by_name['GenerateHmac']._loaded_options = None
+  _globals['_CREDENTIALSERVICE'].methods_by_name['GenerateHmac']._serialized_options = b'\220\002\001'
+  _globals['_CREDENTIALSERVICE'].methods_by_name['VerifyHmac']._loaded_options = None
+  _globals['_CREDENTIALSERVICE'].methods_by_name['VerifyHmac']._serialized_options = b'\220\002\001'
+  _globals['_CREDENTIALSERVICE'].methods_by_name['VerifyApiKey']._loaded_options = None
+  _globals['_CREDENTIALSERVICE'].methods_by_name['VerifyApiKey']._serialized_options = b'\220\002\001'
+  _globals['_CREDENTIALSERVICE'].methods_by_name['BatchVerifyHmac']._loaded_options = None
+  _globals['_CREDENTIALSERVICE'].methods_by_name['BatchVerifyHmac']._serialized_options = b'\220\002\001'
+  _globals['_CREDENTIALSERVICE'].methods_by_name['SignWebhook']._loaded_options = None
+  _globals['_CREDENTIALSERVICE'].methods_by_name['SignWebhook']._serialized_options = b'\220\002\001'
+  _globals['_CREDENTIALSERVICE'].methods_by_name['VerifyWebhook']._loaded_options = None
+  _globals['_CREDENTIALSERVICE'].methods_by_name['VerifyWebhook']._serialized_options = b'\220\002\001'
+  _globals['_CREDENTIALSERVICE'].methods_by_name['Encrypt']._loaded_options = None
+  _globals['_CREDENTIALSERVICE'].methods_by_name['Encrypt']._serialized_options = b'\220\002\001'
+  _globals['_CREDENTIALSERVICE'].methods_by_name['Decrypt']._loaded_options = None
+  _globals['_CREDENTIALSERVICE'].methods_by_name['Decrypt']._serialized_options = b'\220\002\001'
+  _globals['_CREATECREDENTIALREQUEST']._serialized_start=219
+  _globals['_CREATECREDENTIALREQUEST']._serialized_end=479
+  _globals['_CREATECREDENTIALRESPONSE']._serialized_start=481
+  _globals['_CREATECREDENTIALRESPONSE']._serialized_end=585
+  _globals['_RENEWCREDENTIALREQUEST']._serialized_start=588
+  _globals['_RENEWCREDENTIALREQUEST']._serialized_end=849
+  _globals['_RENEWCREDENTIALRESPONSE']._serialized_start=851
+  _globals['_RENEWCREDENTIALRESPONSE']._serialized_end=954
+  _globals['_REVOKECREDENTIALREQUEST']._serialized_start=957
+  _globals['_REVOKECREDENTIALREQUEST']._serialized_end=1117
+  _globals['_REVOKECREDENTIALRESPONSE']._serialized_start=1119
+  _globals['_REVOKECREDENTIALRESPONSE']._serialized_end=1188
+  _globals['_IMPORTCREDENTIALREQUEST']._serialized_start=1191
+  _globals['_IMPORTCREDENTIALREQUEST']._serialized_end=1499
+  _globals['_IMPORTCREDENTIALRESPONSE']._serialized_start=1501
+  _globals['_IMPORTCREDENTIALRESPONSE']._serialized_end=1570
+  _globals['_GETIMPORTKEYREQUEST']._serialized_start=1572
+  _globals['_GETIMPORTKEYREQUEST']._serialized_end=1593
+  _globals['_GETIMPORTKEYRESPONSE']._serialized_start=1595
+  _globals['_GETIMPORTKEYRESPONSE']._serialized_end=1656
+  _globals['_GETCREDENTIALREQUEST']._serialized_start=1658
+  _globals['_GETCREDENTIALREQUEST']._serialized_end=1694
+  _globals['_LISTCREDENTIALSREQUEST']._serialized_start=1696
+  _globals['_LISTCREDENTIALSREQUEST']._serialized_end=1822
+  _globals['_LISTCREDENTIALSRESPONSE']._serialized_start=1824
+  _globals['_LISTCREDENTIALSRESPONSE']._serialized_end=1918
+  _globals['_GENERATEHMACREQUEST']._serialized_start=1920
+  _globals['_GENERATEHMACREQUEST']._serialized_end=1972
+  _globals['_GENERATEHMACRESPONSE']._serialized_start=1974
+  _globals['_GENERATEHMACRESPONSE']._serialized_end=2046
+  _globals['_VERIFYHMACREQUEST']._serialized_start=2048
+  _globals['_VERIFYHMACREQUEST']._serialized_end=2111
+  _globals['_VERIFYHMACRESPONSE']._serialized_start=2114
+  _globals['_VERIFYHMACRESPONSE']._serialized_end=2359
+  _globals['_VERIFYHMACRESPONSE_RESULT']._serialized_start=2261
+  _globals['_VERIFYHMACRESPONSE_RESULT']._serialized_end=2359
+  _globals['_BATCHVERIFYHMACREQUEST']._serialized_start=2361
+  _globals['_BATCHVERIFYHMACREQUEST']._serialized_end=2433
+  _globals['_BATCHVERIFYHMACRESPONSE']._serialized_start=2436
+  _globals['_BATCHVERIFYHMACRESPONSE']._serialized_end=2632
+  _globals['_BATCHVERIFYHMACRESPONSE_OUTCOME']._serialized_start=2524
+  _globals['_BATCHVERIFYHMACRESPONSE_OUTCOME']._serialized_end=2632
+  _globals['_VERIFYAPIKEYREQUEST']._serialized_start=2634
+  _globals['_VERIFYAPIKEYREQUEST']._serialized_end=2686
+  _globals['_VERIFYAPIKEYRESPONSE']._serialized_start=2689
+  _globals['_VERIFYAPIKEYRESPONSE']._serialized_end=2836
+  _globals['_ENCRYPTREQUEST']._serialized_start=2838
+  _globals['_ENCRYPTREQUEST']._serialized_end=2912
+  _globals['_ENCRYPTRESPONSE']._serialized_start=2914
+  _globals['_ENCRYPTRESPONSE']._serialized_end=2968
+  _globals['_DECRYPTREQUEST']._serialized_start=2970
+  _globals['_DECRYPTREQUEST']._serialized_end=3045
+  _globals['_DECRYPTRESPONSE']._serialized_start=3047
+  _globals['_DECRYPTRESPONSE']._serialized_end=3100
+  _globals['_CREDENTIALSERVICE']._serialized_start=3103
+  _globals['_CREDENTIALSERVICE']._serialized_end=4762
 # @@protoc_insertion_point(module_scope)

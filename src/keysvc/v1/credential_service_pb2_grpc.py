@@ -5,6 +5,8 @@ import warnings
 
 from keysvc.v1 import credential_pb2 as keysvc_dot_v1_dot_credential__pb2
 from keysvc.v1 import credential_service_pb2 as keysvc_dot_v1_dot_credential__service__pb2
+from keysvc.v1 import rotation_pb2 as keysvc_dot_v1_dot_rotation__pb2
+from keysvc.v1 import webhook_pb2 as keysvc_dot_v1_dot_webhook__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -64,6 +66,26 @@ class CredentialServiceStub:
                 request_serializer=keysvc_dot_v1_dot_credential__service__pb2.ImportCredentialRequest.SerializeToString,
                 response_deserializer=keysvc_dot_v1_dot_credential__service__pb2.ImportCredentialResponse.FromString,
                 _registered_method=True)
+        self.SwapCredentials = channel.unary_unary(
+                '/keysvc.v1.CredentialService/SwapCredentials',
+                request_serializer=keysvc_dot_v1_dot_rotation__pb2.SwapCredentialsRequest.SerializeToString,
+                response_deserializer=keysvc_dot_v1_dot_rotation__pb2.SwapCredentialsResponse.FromString,
+                _registered_method=True)
+        self.ScheduleRotation = channel.unary_unary(
+                '/keysvc.v1.CredentialService/ScheduleRotation',
+                request_serializer=keysvc_dot_v1_dot_rotation__pb2.ScheduleRotationRequest.SerializeToString,
+                response_deserializer=keysvc_dot_v1_dot_credential__pb2.Credential.FromString,
+                _registered_method=True)
+        self.GetRotation = channel.unary_unary(
+                '/keysvc.v1.CredentialService/GetRotation',
+                request_serializer=keysvc_dot_v1_dot_rotation__pb2.GetRotationRequest.SerializeToString,
+                response_deserializer=keysvc_dot_v1_dot_rotation__pb2.Rotation.FromString,
+                _registered_method=True)
+        self.SummarizeCredentials = channel.unary_unary(
+                '/keysvc.v1.CredentialService/SummarizeCredentials',
+                request_serializer=keysvc_dot_v1_dot_rotation__pb2.SummarizeCredentialsRequest.SerializeToString,
+                response_deserializer=keysvc_dot_v1_dot_rotation__pb2.SummarizeCredentialsResponse.FromString,
+                _registered_method=True)
         self.GetImportKey = channel.unary_unary(
                 '/keysvc.v1.CredentialService/GetImportKey',
                 request_serializer=keysvc_dot_v1_dot_credential__service__pb2.GetImportKeyRequest.SerializeToString,
@@ -93,6 +115,21 @@ class CredentialServiceStub:
                 '/keysvc.v1.CredentialService/VerifyApiKey',
                 request_serializer=keysvc_dot_v1_dot_credential__service__pb2.VerifyApiKeyRequest.SerializeToString,
                 response_deserializer=keysvc_dot_v1_dot_credential__service__pb2.VerifyApiKeyResponse.FromString,
+                _registered_method=True)
+        self.BatchVerifyHmac = channel.unary_unary(
+                '/keysvc.v1.CredentialService/BatchVerifyHmac',
+                request_serializer=keysvc_dot_v1_dot_credential__service__pb2.BatchVerifyHmacRequest.SerializeToString,
+                response_deserializer=keysvc_dot_v1_dot_credential__service__pb2.BatchVerifyHmacResponse.FromString,
+                _registered_method=True)
+        self.SignWebhook = channel.unary_unary(
+                '/keysvc.v1.CredentialService/SignWebhook',
+                request_serializer=keysvc_dot_v1_dot_webhook__pb2.SignWebhookRequest.SerializeToString,
+                response_deserializer=keysvc_dot_v1_dot_webhook__pb2.SignWebhookResponse.FromString,
+                _registered_method=True)
+        self.VerifyWebhook = channel.unary_unary(
+                '/keysvc.v1.CredentialService/VerifyWebhook',
+                request_serializer=keysvc_dot_v1_dot_webhook__pb2.VerifyWebhookRequest.SerializeToString,
+                response_deserializer=keysvc_dot_v1_dot_webhook__pb2.VerifyWebhookResponse.FromString,
                 _registered_method=True)
         self.Encrypt = channel.unary_unary(
                 '/keysvc.v1.CredentialService/Encrypt',
@@ -138,9 +175,10 @@ class CredentialServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RevokeCredential(self, request, context):
-        """Ends the slot's key, and any that is retiring, for good: what the service kept of it is erased.
-        For: ADMIN; owners with can_edit_credentials. Errors: SLOT_EMPTY, ETAG_MISMATCH, STILL_IN_USE,
-        REQUEST_ALREADY_DONE.
+        """Ends the slot's key, and any that is retiring, for good: what the service kept of it is erased. With
+        `version`, ends just that retiring key.
+        For: ADMIN; owners with can_edit_credentials. Errors: SLOT_EMPTY, ETAG_MISMATCH, STILL_IN_USE (its
+        metadata: `callers`, by name and parted by commas, and `last_used_time`), REQUEST_ALREADY_DONE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,6 +187,42 @@ class CredentialServiceServicer:
     def ImportCredential(self, request, context):
         """Fills a slot that holds no key with a secret that the merchant already uses.
         For: as CreateCredential. Errors: SLOT_OCCUPIED, MERCHANT_NOT_ACTIVE, REQUEST_ALREADY_DONE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SwapCredentials(self, request, context):
+        """Makes the secondary of a merchant's pair the primary, and the primary the secondary, in one transaction:
+        signing by the merchant's name moves over, verification accepts both as before. Each slot's version is
+        one more; dates and uses go with the keys. Retiring keys stay in their slots.
+        For: ADMIN; owners with can_edit_credentials. Errors: SLOT_EMPTY, MERCHANT_NOT_ACTIVE, ETAG_MISMATCH,
+        REQUEST_ALREADY_DONE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ScheduleRotation(self, request, context):
+        """Sets or removes the date before which a credential should be rotated.
+        For: ADMIN; owners with can_edit_credentials. Errors: SLOT_EMPTY, ETAG_MISMATCH, REQUEST_ALREADY_DONE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRotation(self, request, context):
+        """Where the rotation of a merchant's pair stands, who still uses which key, and what is safe to do next.
+        For: ADMIN, AUDITOR; owners. Changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SummarizeCredentials(self, request, context):
+        """How many credentials are active, due, retiring and still used, by slot, of all merchants together.
+        Reads every row of the merchants counted: for a person's look, not for a loop.
+        For: ADMIN, AUDITOR; owners, who see their own. Changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,7 +245,9 @@ class CredentialServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListCredentials(self, request, context):
-        """All seven slots of a merchant, in the order of their ids, the empty ones too.
+        """All seven slots of a merchant, in the order of their ids, the empty ones too. With `due_within`, those
+        that are due, the most overdue first; of all merchants that the caller may see where `parent` is
+        merchants/-.
         For: ADMIN, AUDITOR; owners. Changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -200,6 +276,33 @@ class CredentialServiceServicer:
     def VerifyApiKey(self, request, context):
         """Whether an API key or password is a live one of the slot, or of the merchant's two REST API keys.
         For: as VerifyHmac. Errors: WRONG_KIND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchVerifyHmac(self, request, context):
+        """Up to 1,000 VerifyHmac in one call: the results stand in the requests' order. One that cannot be
+        answered carries its error, and harms no other.
+        For: ADMIN; SERVICE for the merchants that it lists.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignWebhook(self, request, context):
+        """The headers (or fields) that make a webhook of a scheme, by the key that GenerateHmac would use.
+        Where a scheme carries several signatures, STANDARD_WEBHOOKS and STRIPE, every live key signs, so that
+        receivers on either key of a double run accept it; only the first counts as a use of its key.
+        For: as GenerateHmac. Errors: SLOT_EMPTY, WRONG_KIND (the key is not HMAC_SHA256), MERCHANT_NOT_ACTIVE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyWebhook(self, request, context):
+        """Whether a webhook, as it was received, carries a right signature under a live key, and is fresh.
+        For: as VerifyHmac. Errors: WRONG_KIND (no live key is HMAC_SHA256).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -245,6 +348,26 @@ def add_CredentialServiceServicer_to_server(servicer, server):
                     request_deserializer=keysvc_dot_v1_dot_credential__service__pb2.ImportCredentialRequest.FromString,
                     response_serializer=keysvc_dot_v1_dot_credential__service__pb2.ImportCredentialResponse.SerializeToString,
             ),
+            'SwapCredentials': grpc.unary_unary_rpc_method_handler(
+                    servicer.SwapCredentials,
+                    request_deserializer=keysvc_dot_v1_dot_rotation__pb2.SwapCredentialsRequest.FromString,
+                    response_serializer=keysvc_dot_v1_dot_rotation__pb2.SwapCredentialsResponse.SerializeToString,
+            ),
+            'ScheduleRotation': grpc.unary_unary_rpc_method_handler(
+                    servicer.ScheduleRotation,
+                    request_deserializer=keysvc_dot_v1_dot_rotation__pb2.ScheduleRotationRequest.FromString,
+                    response_serializer=keysvc_dot_v1_dot_credential__pb2.Credential.SerializeToString,
+            ),
+            'GetRotation': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRotation,
+                    request_deserializer=keysvc_dot_v1_dot_rotation__pb2.GetRotationRequest.FromString,
+                    response_serializer=keysvc_dot_v1_dot_rotation__pb2.Rotation.SerializeToString,
+            ),
+            'SummarizeCredentials': grpc.unary_unary_rpc_method_handler(
+                    servicer.SummarizeCredentials,
+                    request_deserializer=keysvc_dot_v1_dot_rotation__pb2.SummarizeCredentialsRequest.FromString,
+                    response_serializer=keysvc_dot_v1_dot_rotation__pb2.SummarizeCredentialsResponse.SerializeToString,
+            ),
             'GetImportKey': grpc.unary_unary_rpc_method_handler(
                     servicer.GetImportKey,
                     request_deserializer=keysvc_dot_v1_dot_credential__service__pb2.GetImportKeyRequest.FromString,
@@ -274,6 +397,21 @@ def add_CredentialServiceServicer_to_server(servicer, server):
                     servicer.VerifyApiKey,
                     request_deserializer=keysvc_dot_v1_dot_credential__service__pb2.VerifyApiKeyRequest.FromString,
                     response_serializer=keysvc_dot_v1_dot_credential__service__pb2.VerifyApiKeyResponse.SerializeToString,
+            ),
+            'BatchVerifyHmac': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchVerifyHmac,
+                    request_deserializer=keysvc_dot_v1_dot_credential__service__pb2.BatchVerifyHmacRequest.FromString,
+                    response_serializer=keysvc_dot_v1_dot_credential__service__pb2.BatchVerifyHmacResponse.SerializeToString,
+            ),
+            'SignWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignWebhook,
+                    request_deserializer=keysvc_dot_v1_dot_webhook__pb2.SignWebhookRequest.FromString,
+                    response_serializer=keysvc_dot_v1_dot_webhook__pb2.SignWebhookResponse.SerializeToString,
+            ),
+            'VerifyWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyWebhook,
+                    request_deserializer=keysvc_dot_v1_dot_webhook__pb2.VerifyWebhookRequest.FromString,
+                    response_serializer=keysvc_dot_v1_dot_webhook__pb2.VerifyWebhookResponse.SerializeToString,
             ),
             'Encrypt': grpc.unary_unary_rpc_method_handler(
                     servicer.Encrypt,
@@ -403,6 +541,114 @@ class CredentialService:
             '/keysvc.v1.CredentialService/ImportCredential',
             keysvc_dot_v1_dot_credential__service__pb2.ImportCredentialRequest.SerializeToString,
             keysvc_dot_v1_dot_credential__service__pb2.ImportCredentialResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SwapCredentials(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keysvc.v1.CredentialService/SwapCredentials',
+            keysvc_dot_v1_dot_rotation__pb2.SwapCredentialsRequest.SerializeToString,
+            keysvc_dot_v1_dot_rotation__pb2.SwapCredentialsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScheduleRotation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keysvc.v1.CredentialService/ScheduleRotation',
+            keysvc_dot_v1_dot_rotation__pb2.ScheduleRotationRequest.SerializeToString,
+            keysvc_dot_v1_dot_credential__pb2.Credential.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRotation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keysvc.v1.CredentialService/GetRotation',
+            keysvc_dot_v1_dot_rotation__pb2.GetRotationRequest.SerializeToString,
+            keysvc_dot_v1_dot_rotation__pb2.Rotation.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SummarizeCredentials(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keysvc.v1.CredentialService/SummarizeCredentials',
+            keysvc_dot_v1_dot_rotation__pb2.SummarizeCredentialsRequest.SerializeToString,
+            keysvc_dot_v1_dot_rotation__pb2.SummarizeCredentialsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -565,6 +811,87 @@ class CredentialService:
             '/keysvc.v1.CredentialService/VerifyApiKey',
             keysvc_dot_v1_dot_credential__service__pb2.VerifyApiKeyRequest.SerializeToString,
             keysvc_dot_v1_dot_credential__service__pb2.VerifyApiKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchVerifyHmac(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keysvc.v1.CredentialService/BatchVerifyHmac',
+            keysvc_dot_v1_dot_credential__service__pb2.BatchVerifyHmacRequest.SerializeToString,
+            keysvc_dot_v1_dot_credential__service__pb2.BatchVerifyHmacResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keysvc.v1.CredentialService/SignWebhook',
+            keysvc_dot_v1_dot_webhook__pb2.SignWebhookRequest.SerializeToString,
+            keysvc_dot_v1_dot_webhook__pb2.SignWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/keysvc.v1.CredentialService/VerifyWebhook',
+            keysvc_dot_v1_dot_webhook__pb2.VerifyWebhookRequest.SerializeToString,
+            keysvc_dot_v1_dot_webhook__pb2.VerifyWebhookResponse.FromString,
             options,
             channel_credentials,
             insecure,

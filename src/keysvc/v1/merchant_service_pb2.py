@@ -25,13 +25,17 @@ _sym_db = _symbol_database.Default()
 from keysvc.v1 import merchant_pb2 as keysvc_dot_v1_dot_merchant__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n keysvc/v1/merchant_service.proto\x12\tkeysvc.v1\x1a\x18keysvc/v1/merchant.proto\"S\n\x15\x43reateMerchantRequest\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\t\x12%\n\x08merchant\x18\x02 \x01(\x0b\x32\x13.keysvc.v1.Merchant\"\"\n\x12GetMerchantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x14ListMerchantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"X\n\x15ListMerchantsResponse\x12&\n\tmerchants\x18\x01 \x03(\x0b\x32\x13.keysvc.v1.Merchant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"5\n\x17\x41\x63tivateMerchantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"4\n\x16SuspendMerchantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"6\n\x18TerminateMerchantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t2\xd8\x03\n\x0fMerchantService\x12G\n\x0e\x43reateMerchant\x12 .keysvc.v1.CreateMerchantRequest\x1a\x13.keysvc.v1.Merchant\x12\x41\n\x0bGetMerchant\x12\x1d.keysvc.v1.GetMerchantRequest\x1a\x13.keysvc.v1.Merchant\x12R\n\rListMerchants\x12\x1f.keysvc.v1.ListMerchantsRequest\x1a .keysvc.v1.ListMerchantsResponse\x12K\n\x10\x41\x63tivateMerchant\x12\".keysvc.v1.ActivateMerchantRequest\x1a\x13.keysvc.v1.Merchant\x12I\n\x0fSuspendMerchant\x12!.keysvc.v1.SuspendMerchantRequest\x1a\x13.keysvc.v1.Merchant\x12M\n\x11TerminateMerchant\x12#.keysvc.v1.TerminateMerchantRequest\x1a\x13.keysvc.v1.Merchantb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n keysvc/v1/merchant_service.proto\x12\tkeysvc.v1\x1a\x18keysvc/v1/merchant.proto\"S\n\x15\x43reateMerchantRequest\x12\x13\n\x0bmerchant_id\x18\x01 \x01(\t\x12%\n\x08merchant\x18\x02 \x01(\x0b\x32\x13.keysvc.v1.Merchant\"\"\n\x12GetMerchantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x14ListMerchantsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"X\n\x15ListMerchantsResponse\x12&\n\tmerchants\x18\x01 \x03(\x0b\x32\x13.keysvc.v1.Merchant\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"5\n\x17\x41\x63tivateMerchantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"4\n\x16SuspendMerchantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t\"6\n\x18TerminateMerchantRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x65tag\x18\x02 \x01(\t2\xe2\x03\n\x0fMerchantService\x12G\n\x0e\x43reateMerchant\x12 .keysvc.v1.CreateMerchantRequest\x1a\x13.keysvc.v1.Merchant\x12\x46\n\x0bGetMerchant\x12\x1d.keysvc.v1.GetMerchantRequest\x1a\x13.keysvc.v1.Merchant\"\x03\x90\x02\x01\x12W\n\rListMerchants\x12\x1f.keysvc.v1.ListMerchantsRequest\x1a .keysvc.v1.ListMerchantsResponse\"\x03\x90\x02\x01\x12K\n\x10\x41\x63tivateMerchant\x12\".keysvc.v1.ActivateMerchantRequest\x1a\x13.keysvc.v1.Merchant\x12I\n\x0fSuspendMerchant\x12!.keysvc.v1.SuspendMerchantRequest\x1a\x13.keysvc.v1.Merchant\x12M\n\x11TerminateMerchant\x12#.keysvc.v1.TerminateMerchantRequest\x1a\x13.keysvc.v1.Merchantb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'keysvc.v1.merchant_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_MERCHANTSERVICE'].methods_by_name['GetMerchant']._loaded_options = None
+  _globals['_MERCHANTSERVICE'].methods_by_name['GetMerchant']._serialized_options = b'\220\002\001'
+  _globals['_MERCHANTSERVICE'].methods_by_name['ListMerchants']._loaded_options = None
+  _globals['_MERCHANTSERVICE'].methods_by_name['ListMerchants']._serialized_options = b'\220\002\001'
   _globals['_CREATEMERCHANTREQUEST']._serialized_start=73
   _globals['_CREATEMERCHANTREQUEST']._serialized_end=156
   _globals['_GETMERCHANTREQUEST']._serialized_start=158
@@ -47,5 +51,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TERMINATEMERCHANTREQUEST']._serialized_start=456
   _globals['_TERMINATEMERCHANTREQUEST']._serialized_end=510
   _globals['_MERCHANTSERVICE']._serialized_start=513
-  _globals['_MERCHANTSERVICE']._serialized_end=985
+  _globals['_MERCHANTSERVICE']._serialized_end=995
 # @@protoc_insertion_point(module_scope)

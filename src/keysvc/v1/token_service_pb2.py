@@ -26,13 +26,17 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from keysvc.v1 import token_pb2 as keysvc_dot_v1_dot_token__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkeysvc/v1/token_service.proto\x12\tkeysvc.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15keysvc/v1/token.proto\"{\n\x12\x43reateTokenRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x10\n\x08token_id\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"F\n\x13\x43reateTokenResponse\x12\x1f\n\x05token\x18\x01 \x01(\x0b\x32\x10.keysvc.v1.Token\x12\x0e\n\x06secret\x18\x02 \x01(\t\"#\n\x11ListTokensRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"6\n\x12ListTokensResponse\x12 \n\x06tokens\x18\x01 \x03(\x0b\x32\x10.keysvc.v1.Token\"6\n\x12RevokeTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"6\n\x13RevokeTokenResponse\x12\x1f\n\x05token\x18\x01 \x01(\x0b\x32\x10.keysvc.v1.Token\"2\n\x12VerifyTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xc7\x01\n\x13VerifyTokenResponse\x12\x35\n\x06result\x18\x01 \x01(\x0e\x32%.keysvc.v1.VerifyTokenResponse.Result\x12\x15\n\rmatched_token\x18\x02 \x01(\t\"b\n\x06Result\x12\x16\n\x12RESULT_UNSPECIFIED\x10\x00\x12\t\n\x05VALID\x10\x01\x12\x0b\n\x07INVALID\x10\x02\x12\x0f\n\x0bNO_LIVE_KEY\x10\x03\x12\x17\n\x13MERCHANT_NOT_ACTIVE\x10\x04\x32\xc3\x02\n\x0cTokenService\x12L\n\x0b\x43reateToken\x12\x1d.keysvc.v1.CreateTokenRequest\x1a\x1e.keysvc.v1.CreateTokenResponse\x12I\n\nListTokens\x12\x1c.keysvc.v1.ListTokensRequest\x1a\x1d.keysvc.v1.ListTokensResponse\x12L\n\x0bRevokeToken\x12\x1d.keysvc.v1.RevokeTokenRequest\x1a\x1e.keysvc.v1.RevokeTokenResponse\x12L\n\x0bVerifyToken\x12\x1d.keysvc.v1.VerifyTokenRequest\x1a\x1e.keysvc.v1.VerifyTokenResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dkeysvc/v1/token_service.proto\x12\tkeysvc.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15keysvc/v1/token.proto\"{\n\x12\x43reateTokenRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\x12\x10\n\x08token_id\x18\x02 \x01(\t\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nrequest_id\x18\x04 \x01(\t\"F\n\x13\x43reateTokenResponse\x12\x1f\n\x05token\x18\x01 \x01(\x0b\x32\x10.keysvc.v1.Token\x12\x0e\n\x06secret\x18\x02 \x01(\t\"#\n\x11ListTokensRequest\x12\x0e\n\x06parent\x18\x01 \x01(\t\"6\n\x12ListTokensResponse\x12 \n\x06tokens\x18\x01 \x03(\x0b\x32\x10.keysvc.v1.Token\"6\n\x12RevokeTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"6\n\x13RevokeTokenResponse\x12\x1f\n\x05token\x18\x01 \x01(\x0b\x32\x10.keysvc.v1.Token\"2\n\x12VerifyTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\xc7\x01\n\x13VerifyTokenResponse\x12\x35\n\x06result\x18\x01 \x01(\x0e\x32%.keysvc.v1.VerifyTokenResponse.Result\x12\x15\n\rmatched_token\x18\x02 \x01(\t\"b\n\x06Result\x12\x16\n\x12RESULT_UNSPECIFIED\x10\x00\x12\t\n\x05VALID\x10\x01\x12\x0b\n\x07INVALID\x10\x02\x12\x0f\n\x0bNO_LIVE_KEY\x10\x03\x12\x17\n\x13MERCHANT_NOT_ACTIVE\x10\x04\x32\xcd\x02\n\x0cTokenService\x12L\n\x0b\x43reateToken\x12\x1d.keysvc.v1.CreateTokenRequest\x1a\x1e.keysvc.v1.CreateTokenResponse\x12N\n\nListTokens\x12\x1c.keysvc.v1.ListTokensRequest\x1a\x1d.keysvc.v1.ListTokensResponse\"\x03\x90\x02\x01\x12L\n\x0bRevokeToken\x12\x1d.keysvc.v1.RevokeTokenRequest\x1a\x1e.keysvc.v1.RevokeTokenResponse\x12Q\n\x0bVerifyToken\x12\x1d.keysvc.v1.VerifyTokenRequest\x1a\x1e.keysvc.v1.VerifyTokenResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'keysvc.v1.token_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_TOKENSERVICE'].methods_by_name['ListTokens']._loaded_options = None
+  _globals['_TOKENSERVICE'].methods_by_name['ListTokens']._serialized_options = b'\220\002\001'
+  _globals['_TOKENSERVICE'].methods_by_name['VerifyToken']._loaded_options = None
+  _globals['_TOKENSERVICE'].methods_by_name['VerifyToken']._serialized_options = b'\220\002\001'
   _globals['_CREATETOKENREQUEST']._serialized_start=100
   _globals['_CREATETOKENREQUEST']._serialized_end=223
   _globals['_CREATETOKENRESPONSE']._serialized_start=225
@@ -52,5 +56,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_VERIFYTOKENRESPONSE_RESULT']._serialized_start=656
   _globals['_VERIFYTOKENRESPONSE_RESULT']._serialized_end=754
   _globals['_TOKENSERVICE']._serialized_start=757
-  _globals['_TOKENSERVICE']._serialized_end=1080
+  _globals['_TOKENSERVICE']._serialized_end=1090
 # @@protoc_insertion_point(module_scope)
