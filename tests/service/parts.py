@@ -21,14 +21,19 @@ from keysvc.service.access import Access, Proof
 from keysvc.service.audit import AuditSigner
 from keysvc.service.bootstrap import Admins
 from keysvc.service.cache import Cache
-from keysvc.service.calls import Caller
+from keysvc.service.calls import Caller, Request
 from keysvc.service.digests import Digester
+from keysvc.service.encryption import Encryption
 from keysvc.service.failures import FailureLimit
 from keysvc.service.integrity import Sealer
-from keysvc.service.lifecycle import Lifecycle, Request
+from keysvc.service.lifecycle import Lifecycle
+from keysvc.service.live_keys import LiveKeys
 from keysvc.service.maintenance import IntegrityReporter, Maintenance
 from keysvc.service.material import Maker
 from keysvc.service.merchants import Merchants, NewMerchant
+from keysvc.service.revocation import Revocation
+from keysvc.service.rotations import Rotations
+from keysvc.service.signing import Signing
 from keysvc.service.usage import Usage
 from keysvc.service.verification import Verdict, Verification
 from keysvc.service.viewing import Viewing
@@ -76,9 +81,14 @@ class Service:
         self.cache = Cache(self.store, token, self.sealer)
         self.usage = Usage(self.store)
         self.lifecycle = Lifecycle(self.store, Maker(token, self.digester), self.sealer, self.usage, clock)
+        self.revocation = Revocation(self.store, self.sealer, self.usage, clock)
+        self.rotations = Rotations(self.store, self.sealer, self.usage, clock)
+        keys = LiveKeys(self.cache)
         self.verification = Verification(
-            self.cache, token, self.digester, self.usage, FailureLimit("verifications", FAILURES), clock
+            keys, token, self.digester, self.usage, FailureLimit("verifications", FAILURES), clock
         )
+        self.signing = Signing(keys, token, self.usage, clock)
+        self.encryption = Encryption(keys, token, self.usage, clock)
         self.viewing = Viewing(self.store, self.usage, clock)
         self.merchants = Merchants(self.store, self.sealer, clock)
         self.maintenance = Maintenance(self.store, self.signer, self.usage, self.reporter, clock)
@@ -117,7 +127,7 @@ class Service:
     def revoke(
         self, slot: Slot = HMAC, unused_for: timedelta = NONE, merchant_id: str = "m", *, validate_only: bool = False
     ) -> None:
-        self.lifecycle.revoke(_request(slot, merchant_id), unused_for, validate_only=validate_only)
+        self.revocation.revoke(_request(slot, merchant_id), unused_for, validate_only=validate_only)
 
     def verify(self, secret: str, slot: Slot | None = None, merchant_id: str = "m") -> Verdict:
         """A call that verifies a MAC by `secret`, or, for a slot of bearer secrets, the secret itself."""
@@ -132,11 +142,13 @@ class Service:
 
     def sign(self, slot: Slot | None = None, merchant_id: str = "m") -> bytes:
         self.cache.refresh()
-        return self.verification.generate_hmac(merchant_id, slot, MESSAGE)[0]
+        return self.signing.generate_hmac(CALLER, (merchant_id, slot), MESSAGE)[0]
 
     def last_use(self, slot: Slot = HMAC, version: int = 1) -> datetime | None:
         """As it is viewed."""
-        return self.viewing.get(CredentialName("m", slot)).last_use(version)
+        view = self.viewing.get(CredentialName("m", slot))
+        keys = [key for key in (view.record, *view.retiring) if key is not None and key.version == version]
+        return view.last_use(keys[0]) if keys else None
 
     def log_in(self, header: str) -> PrincipalRecord:
         """A call with this `authorization` header."""

@@ -10,7 +10,7 @@ from support.databases import Database
 from keysvc.model.errors import DecryptFailed, TooManyRetiring
 from keysvc.model.names import CredentialName
 from keysvc.model.slots import Slot
-from service.parts import AES, API_KEY, HMAC, SECOND_HMAC, Clock, Service, both_databases
+from service.parts import AES, API_KEY, CALLER, HMAC, SECOND_HMAC, Clock, Service, both_databases
 
 HOUR = timedelta(hours=1)
 MICROSECOND = timedelta(microseconds=1)
@@ -57,21 +57,21 @@ def test_a_match_by_an_old_key_says_that_it_retires(service: Service, clock: Clo
 def test_an_old_encryption_key_decrypts_until_its_expire_time(service: Service, clock: Clock) -> None:
     name = CredentialName("m", AES)
     service.create(AES)
-    ciphertext, _ = service.verification.encrypt(name, b"plain", b"")
+    ciphertext, _ = service.encryption.encrypt(CALLER, name, b"plain", b"")
     service.renew(AES, HOUR)
     clock.forward(HOUR - MICROSECOND)
     service.cache.refresh()
-    assert (b"plain", 1) == service.verification.decrypt(name, ciphertext, b"")
+    assert (b"plain", 1) == service.encryption.decrypt(CALLER, name, ciphertext, b"")
     clock.forward(MICROSECOND)
     with pytest.raises(DecryptFailed):
-        service.verification.decrypt(name, ciphertext, b"")
+        service.encryption.decrypt(CALLER, name, ciphertext, b"")
 
 
 def test_an_old_key_signs_nothing_new(service: Service) -> None:
     service.create()
     new = service.renew(HMAC, HOUR)
     service.cache.refresh()
-    _, key = service.verification.generate_hmac("m", HMAC, b"message")
+    _, key = service.signing.generate_hmac(CALLER, ("m", HMAC), b"message")
     assert 2 == key.version
     assert "VALID" == service.verdict(new)
 

@@ -15,7 +15,7 @@ from keysvc.model.names import CredentialName
 from keysvc.model.records import UsageRecord
 from keysvc.service.usage import Usage
 from keysvc.store.store import Store
-from service.parts import AES, API_KEY, HMAC, SECOND_HMAC, Clock, Service, both_databases
+from service.parts import AES, API_KEY, CALLER, HMAC, SECOND_HMAC, Clock, Service, both_databases
 
 HOUR = timedelta(hours=1)
 MICROSECOND = timedelta(microseconds=1)
@@ -35,9 +35,9 @@ def test_a_use_is_seen_at_once_and_after_it_was_written(
     service.verify(secret)
     used = clock.time
     clock.forward(HOUR)
-    assert (used, 0) == (service.last_use(), database.count("credential_usage"))
+    assert (used, 0) == (service.last_use(), database.count("credential_use"))
     service.usage.flush()
-    assert (used, 1) == (service.last_use(), database.count("credential_usage"))
+    assert (used, 1) == (service.last_use(), database.count("credential_use"))
     assert used == service.replica().last_use()
 
 
@@ -49,10 +49,10 @@ def test_every_kind_of_use_counts_and_a_miss_does_not(service: Service, clock: C
     service.verdict("wrong", API_KEY)
     assert [None, None] == [service.last_use(slot) for slot in (HMAC, API_KEY)]
     service.sign()
-    ciphertext, _ = service.verification.encrypt(name, b"plain", b"")
+    ciphertext, _ = service.encryption.encrypt(CALLER, name, b"plain", b"")
     assert [clock.time] * 2 == [service.last_use(slot) for slot in (HMAC, AES)]
     clock.forward(HOUR)
-    service.verification.decrypt(name, ciphertext, b"")
+    service.encryption.decrypt(CALLER, name, ciphertext, b"")
     assert clock.time == service.last_use(AES)
 
 
@@ -78,13 +78,13 @@ def test_a_last_use_never_moves_back(service: Service, clock: Clock) -> None:
 
 
 def test_notes_are_kept_when_they_cannot_be_written(service: Service, database: Database, clock: Clock) -> None:
-    database.execute("ALTER TABLE credential_usage RENAME TO away")
+    database.execute("ALTER TABLE credential_use RENAME TO away")
     service.usage.note("m", HMAC, 1, clock.time)
     service.usage.note("m", AES, 1, clock.time)
     with pytest.raises(StoreUnavailable):
         service.usage.flush()
     service.usage.note("m", HMAC, 1, clock.time + HOUR)
-    database.execute("ALTER TABLE away RENAME TO credential_usage")
+    database.execute("ALTER TABLE away RENAME TO credential_use")
     assert (clock.time + HOUR, clock.time) == (service.last_use(), service.last_use(AES))
     service.usage.flush()
     assert (clock.time + HOUR, clock.time) == (service.replica().last_use(), service.replica().last_use(AES))
@@ -94,10 +94,10 @@ def test_a_batch_is_one_transaction(service: Service, database: Database, clock:
     for version in range(1, 101):
         service.usage.note("m", HMAC, version, clock.time)
     service.usage.flush()
-    assert 100 == database.count("credential_usage")
-    database.execute("DELETE FROM credential_usage")
+    assert 100 == database.count("credential_use")
+    database.execute("DELETE FROM credential_use")
     service.usage.flush()  # nothing is written twice
-    assert 0 == database.count("credential_usage")
+    assert 0 == database.count("credential_use")
 
 
 @pytest.fixture

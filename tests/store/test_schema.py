@@ -23,7 +23,7 @@ from keysvc.store import schema
 from keysvc.store.engine import open_engine
 from store.gated import until
 
-NEWEST = "0002"
+NEWEST = "0003"
 _UPGRADE = """
 import sys
 from keysvc.store import schema

@@ -8,6 +8,7 @@ from keysvc.cli.settings import Settings
 from keysvc.hsm.token import Token
 from keysvc.model.errors import StoreUnavailable
 from keysvc.rpc.audit import AuditServicer
+from keysvc.rpc.batches import Batches
 from keysvc.rpc.credentials import CredentialServicer
 from keysvc.rpc.guarded import Guards
 from keysvc.rpc.merchants import MerchantServicer
@@ -22,15 +23,21 @@ from keysvc.service.authority import Authority
 from keysvc.service.cache import Cache
 from keysvc.service.calls import Clock
 from keysvc.service.digests import Digester
+from keysvc.service.encryption import Encryption
 from keysvc.service.failures import FailureLimit
+from keysvc.service.fleet import Fleet
 from keysvc.service.integrity import Sealer
 from keysvc.service.lifecycle import Lifecycle
+from keysvc.service.live_keys import LiveKeys
 from keysvc.service.maintenance import IntegrityReporter
 from keysvc.service.material import ImportKey, Maker
 from keysvc.service.merchant_tokens import MerchantTokens
 from keysvc.service.merchants import Merchants
 from keysvc.service.principals import Passwords, Principals
 from keysvc.service.refusals import Refusals
+from keysvc.service.revocation import Revocation
+from keysvc.service.rotations import Rotations
+from keysvc.service.signing import Signing
 from keysvc.service.usage import Usage
 from keysvc.service.verification import Verification
 from keysvc.service.viewing import Viewing
@@ -72,16 +79,30 @@ class Limits:
 def servicers(core: Core, cache: Cache, usage: Usage, limits: Limits) -> Servicers:
     store, token, sealer, digester, now = core.store, core.token, core.sealer, core.digester, core.now
     return Servicers(
-        CredentialServicer(
-            Lifecycle(store, Maker(token, digester), sealer, usage, now),
-            Verification(cache, token, digester, usage, limits.verifications, now),
-            Viewing(store, usage, now),
-            ImportKey(token),
-        ),
+        _credentials(core, cache, usage, limits),
         TokenServicer(MerchantTokens(store, cache, token, sealer, digester, limits.verifications, now)),
         MerchantServicer(Merchants(store, sealer, now)),
         PrincipalServicer(Principals(store, Passwords(token, digester), sealer, now)),
         AuditServicer(AuditReader(store)),
+    )
+
+
+def _credentials(core: Core, cache: Cache, usage: Usage, limits: Limits) -> CredentialServicer:
+    store, token, sealer, digester, now = core.store, core.token, core.sealer, core.digester, core.now
+    keys, viewing = LiveKeys(cache), Viewing(store, usage, now)
+    verification = Verification(keys, token, digester, usage, limits.verifications, now)
+    return CredentialServicer(
+        lifecycle=Lifecycle(store, Maker(token, digester), sealer, usage, now),
+        revocation=Revocation(store, sealer, usage, now),
+        rotations=Rotations(store, sealer, usage, now),
+        viewing=viewing,
+        fleet=Fleet(store, viewing, now),
+        verification=verification,
+        batches=Batches(Authority(store, sealer), verification),
+        signing=Signing(keys, token, usage, now),
+        encryption=Encryption(keys, token, usage, now),
+        import_key=ImportKey(token),
+        now=now,
     )
 
 

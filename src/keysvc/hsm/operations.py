@@ -7,7 +7,7 @@ They raise pkcs11.PKCS11Error; `keysvc.hsm.token` decides what that means.
 from __future__ import annotations
 
 import hmac as constant_time
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 
 import pkcs11
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -40,6 +40,11 @@ def hmac(connection: Connection, session: Session, key: WrappedKey, message: byt
         return connection.signer.sign(session, handle.value, hmac_algorithm(key.shape), message)
     finally:
         connection.handles.give_back(handle)
+
+
+def hmacs(connection: Connection, session: Session, asked: Sequence[tuple[WrappedKey, bytes]]) -> list[bytes]:
+    """The MACs by merchants' keys, in their order."""
+    return [hmac(connection, session, key, message) for key, message in asked]
 
 
 def keyed_digest(connection: Connection, session: Session, purpose: Purpose, generation: int, data: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 
 import pkcs11
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -32,6 +32,10 @@ class Token:
     def hmac(self, key: WrappedKey, message: bytes) -> bytes:
         """The MAC of `message` by a merchant's HMAC key."""
         return self._sessions.call(operations.hmac, key, message)
+
+    def hmacs(self, asked: Sequence[tuple[WrappedKey, bytes]]) -> list[bytes]:
+        """The MACs of messages by merchants' HMAC keys, in their order: one visit to the token."""
+        return self._sessions.call(operations.hmacs, asked)
 
     def keyed_digest(self, purpose: Purpose, generation: int, data: bytes) -> bytes:
         """HMAC-SHA256 by a key of the token's own; KeyError where it has no such generation."""

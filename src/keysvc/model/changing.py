@@ -1,4 +1,4 @@
-"""Rules that the changes of slots, merchants and principals share: how long secrets overlap, and etags."""
+"""Rules that changes share: how long secrets overlap, how long a key must have been unused, and etags."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import timedelta
 from keysvc.model.errors import EtagMismatch, InvalidField
 
 MAX_PREVIOUS_TTL = timedelta(days=30)
+MAX_UNUSED_FOR = timedelta(days=3650)
 MAX_RETIRING = 5
 """Secrets that may work beside the current one of a slot or a principal."""
 _NONE = timedelta()
@@ -24,3 +25,9 @@ def check_etag(etag: str, current: str, resource: str) -> None:
         raise EtagMismatch(
             f"{resource} has changed since you read it: get it again, and decide anew", resource=resource
         )
+
+
+def check_unused_for(unused_for: timedelta) -> None:
+    """Raises InvalidField for a quiet time that is negative, or too long."""
+    if not _NONE <= unused_for <= MAX_UNUSED_FOR:
+        raise InvalidField("unused_for", f"must be from 0 to {MAX_UNUSED_FOR.days} days")

@@ -37,7 +37,7 @@ def decode_page_token(list_name: str, token: str) -> str | None:
         last_id = raw[_CHECK_BYTES:].decode("ascii")
     except (ValueError, binascii.Error):
         raise _foreign() from None
-    if raw[:_CHECK_BYTES] != _check(list_name, last_id) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", last_id):
+    if raw[:_CHECK_BYTES] != _check(list_name, last_id) or not re.fullmatch(r"[A-Za-z0-9 _-]{1,160}", last_id):
         raise _foreign()
     return last_id
 

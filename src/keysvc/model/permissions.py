@@ -55,11 +55,18 @@ _ROWS: dict[str, tuple[Effect, *tuple[Grant | None, ...]]] = {
     "CredentialService/RenewCredential":        (CHANGE, ANY, EDIT, EDIT, EDIT, NO,   NO),
     "CredentialService/RevokeCredential":       (CHANGE, ANY, EDIT, EDIT, EDIT, NO,   NO),
     "CredentialService/ImportCredential":       (CHANGE, ANY, EDIT, EDIT, EDIT, NO,   NO),
+    "CredentialService/SwapCredentials":        (CHANGE, ANY, EDIT, EDIT, EDIT, NO,   NO),
+    "CredentialService/ScheduleRotation":       (CHANGE, ANY, EDIT, EDIT, EDIT, NO,   NO),
+    "CredentialService/GetRotation":            (VIEW,   ANY, OWN,  OWN,  OWN,  NO,   ANY),
+    "CredentialService/SummarizeCredentials":   (VIEW,   ANY, OWN,  OWN,  OWN,  NO,   ANY),
     "CredentialService/GetImportKey":           (VIEW,   ANY, ANY,  ANY,  ANY,  NO,   NO),
     "CredentialService/GetCredential":          (VIEW,   ANY, OWN,  OWN,  OWN,  NO,   ANY),
     "CredentialService/ListCredentials":        (VIEW,   ANY, OWN,  OWN,  OWN,  NO,   ANY),
     "CredentialService/GenerateHmac":           (USE,    ANY, NO,   NO,   NO,   SIGN, NO),
     "CredentialService/VerifyHmac":             (USE,    ANY, NO,   NO,   NO,   OWN,  NO),
+    "CredentialService/BatchVerifyHmac":        (USE,    ANY, NO,   NO,   NO,   OWN,  NO),
+    "CredentialService/SignWebhook":            (USE,    ANY, NO,   NO,   NO,   SIGN, NO),
+    "CredentialService/VerifyWebhook":          (USE,    ANY, NO,   NO,   NO,   OWN,  NO),
     "CredentialService/VerifyApiKey":           (USE,    ANY, NO,   NO,   NO,   OWN,  NO),
     "CredentialService/Encrypt":                (USE,    ANY, NO,   NO,   NO,   SIGN, NO),
     "CredentialService/Decrypt":                (USE,    ANY, NO,   NO,   NO,   SIGN, NO),
@@ -101,8 +108,18 @@ PERMISSIONS: dict[str, Permission] = {
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": _REFLECTION,
 }
 
-FILTERED: frozenset[str] = frozenset({"/keysvc.v1.MerchantService/ListMerchants"})
-"""Methods that name no merchant, and answer only what the caller may see."""
+FILTERED: frozenset[str] = frozenset(
+    f"/keysvc.v1.{method}"
+    for method in (
+        "MerchantService/ListMerchants",
+        "CredentialService/ListCredentials",
+        "CredentialService/SummarizeCredentials",
+    )
+)
+"""Methods that answer only what the caller may see where they name no merchant, or `merchants/-`."""
+
+BATCHES: frozenset[str] = frozenset({"/keysvc.v1.CredentialService/BatchVerifyHmac"})
+"""Methods whose requests hold requests, each of which is held to the caller's own by itself."""
 
 PUBLIC: frozenset[str] = frozenset({"/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"})
 """Called without credentials: a load balancer has none."""

@@ -69,6 +69,8 @@ class SlotRecord:
     revision: int
     mac: bytes = b""
     mac_generation: int = 0
+    rotate_before: datetime | None = None
+    """When the key is due to be replaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +93,8 @@ class KeyRecord:
     expire_time: datetime | None
     mac: bytes = b""
     mac_generation: int = 0
+    made_in: Slot | None = None
+    """The slot that it was made in, to whose name a bearer secret's digest is bound; None for the one it stands in."""
 
     @property
     def retiring(self) -> bool:
@@ -125,15 +129,6 @@ class TokenSetRecord:
     revision: int
     mac: bytes = b""
     mac_generation: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class UsageRecord:
-    """When a key last matched or signed."""
-
-    slot: Slot
-    version: int
-    last_used_time: datetime
 
 
 @dataclass(frozen=True, slots=True)

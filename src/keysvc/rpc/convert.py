@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from keysvc.model.errors import InvalidField
@@ -16,15 +17,19 @@ from keysvc.service import recipients
 from keysvc.service.material import Fresh
 from keysvc.service.merchants import etag_of as merchant_etag
 from keysvc.service.slot_edit import etag_of
+from keysvc.service.verification import Verdict
 from keysvc.service.viewing import CredentialView
 from keysvc.v1.credential_pb2 import Credential, RetiringKey, Secret
+from keysvc.v1.credential_service_pb2 import VerifyApiKeyResponse, VerifyHmacResponse
 from keysvc.v1.merchant_pb2 import Merchant
+from keysvc.v1.webhook_pb2 import VerifyWebhookResponse
 
 MAX_MESSAGE = 4 * 1024 * 1024
 MAX_ADDITIONAL_DATA = 64 * 1024
 MAX_TEXT = 16 * 1024
 
 B = TypeVar("B", bytes, str)
+V = TypeVar("V", VerifyHmacResponse, VerifyApiKeyResponse, VerifyWebhookResponse)
 
 
 def sized(value: B, field: str, maximum: int = MAX_TEXT) -> B:
@@ -68,6 +73,24 @@ def time_of(timestamp: Timestamp, field: str) -> datetime:
         raise InvalidField(field, "is no time") from None
 
 
+def optional_time(request: Message, field: str) -> datetime | None:
+    """None where the field is not set."""
+    return time_of(getattr(request, field), field) if request.HasField(field) else None
+
+
+def told(response: type[V], verdict: Verdict) -> V:
+    """A verdict, as every verification answers it."""
+    key = verdict.key
+    if key is None:
+        return response(result=verdict.result)
+    return response(
+        result=verdict.result,
+        matched_credential=key.name,
+        matched_version=key.version,
+        retiring=key.expire_time is not None,
+    )
+
+
 def credential(view: CredentialView) -> Credential:
     """A slot, with all that is known of it but the secret."""
     name, record, kind = str(view.name), view.record, RULES[view.name.slot].kind
@@ -82,13 +105,14 @@ def credential(view: CredentialView) -> Credential:
         secret_format=record.secret_format,
         fingerprint=record.fingerprint,
         weak_key=record.weak_key,
-        retiring=[_retiring(key, view.last_use(key.version)) for key in view.retiring],
+        retiring=[_retiring(key, view.last_use(key)) for key in view.retiring],
         etag=etag_of(record),
     )
     set_time(message.create_time, record.create_time)
     set_time(message.renew_time, record.renew_time)
     set_time(message.revoke_time, record.revoke_time)
-    set_time(message.last_used_time, view.last_use(record.version))
+    set_time(message.rotate_before, record.rotate_before)
+    set_time(message.last_used_time, view.last_use(record))
     return message
 
 

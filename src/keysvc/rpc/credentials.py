@@ -1,44 +1,42 @@
-"""CredentialService on the wire: parse, one service call, convert."""
+"""CredentialService on the wire: parse, one service call, convert. Here the life cycle and the views."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 from keysvc.model.errors import InvalidField
-from keysvc.model.names import parse_credential, parse_merchant, parse_merchant_or_credential
+from keysvc.model.names import parse_credential, parse_merchant
+from keysvc.model.principals import ALL_MERCHANTS
 from keysvc.rpc import convert
-from keysvc.rpc.convert import MAX_ADDITIONAL_DATA, MAX_MESSAGE, sized
+from keysvc.rpc.convert import sized
 from keysvc.rpc.pages import Sizes, page_of
+from keysvc.rpc.rotation import RotationRpcs
+from keysvc.rpc.uses import UseRpcs
 from keysvc.service import recipients
-from keysvc.service.calls import Caller
-from keysvc.service.envelope import OVERHEAD_BYTES
-from keysvc.service.lifecycle import Lifecycle, Request
+from keysvc.service.calls import Caller, Request
 from keysvc.service.material import ImportKey
-from keysvc.service.verification import Verdict, Verification
-from keysvc.service.viewing import Viewing
+from keysvc.service.revocation import Revocation
+from keysvc.service.viewing import CredentialView, Viewing
 from keysvc.v1 import credential_service_pb2 as pb
 from keysvc.v1.credential_pb2 import Credential
-
-V = TypeVar("V", pb.VerifyHmacResponse, pb.VerifyApiKeyResponse)
 
 _SIZES = Sizes(default=50, most=100)
 
 
-@dataclass(frozen=True, slots=True)
-class CredentialServicer:
+@dataclass(frozen=True)
+class CredentialServicer(UseRpcs, RotationRpcs):
     """The rpcs of CredentialService. Each is given the Caller that the gate let through."""
 
-    lifecycle: Lifecycle
-    verification: Verification
+    revocation: Revocation
     viewing: Viewing
     import_key: ImportKey
 
     def CreateCredential(self, request: pb.CreateCredentialRequest, caller: Caller) -> pb.CreateCredentialResponse:
         name = parse_credential(request.name)
         view, fresh = self.lifecycle.create(
-            Request(caller, name, request.request_id),
+            Request(caller, name, request.request_id, rotate_before=convert.optional_time(request, "rotate_before")),
             convert.algorithm_of(request.hmac_algorithm),
             convert.format_of(request.secret_format),
             recipients.parse_recipient(sized(request.recipient_public_key, "recipient_public_key")),
@@ -48,7 +46,7 @@ class CredentialServicer:
     def RenewCredential(self, request: pb.RenewCredentialRequest, caller: Caller) -> pb.RenewCredentialResponse:
         name = parse_credential(request.name)
         view, fresh = self.lifecycle.renew(
-            Request(caller, name, request.request_id, request.etag),
+            Request(caller, name, request.request_id, request.etag, convert.optional_time(request, "rotate_before")),
             convert.timedelta_of(request.previous_ttl, "previous_ttl"),
             convert.format_of(request.secret_format),
             recipients.parse_recipient(sized(request.recipient_public_key, "recipient_public_key")),
@@ -56,12 +54,14 @@ class CredentialServicer:
         return pb.RenewCredentialResponse(credential=convert.credential(view), secret=convert.secret(fresh))
 
     def RevokeCredential(self, request: pb.RevokeCredentialRequest, caller: Caller) -> pb.RevokeCredentialResponse:
-        name = parse_credential(request.name)
-        view = self.lifecycle.revoke(
-            Request(caller, name, request.request_id, request.etag),
-            convert.timedelta_of(request.unused_for, "unused_for"),
-            validate_only=request.validate_only,
-        )
+        asked = Request(caller, parse_credential(request.name), request.request_id, request.etag)
+        unused_for = convert.timedelta_of(request.unused_for, "unused_for")
+        if request.version:
+            view = self.revocation.revoke_retiring(
+                asked, request.version, unused_for, validate_only=request.validate_only
+            )
+        else:
+            view = self.revocation.revoke(asked, unused_for, validate_only=request.validate_only)
         return pb.RevokeCredentialResponse(credential=convert.credential(view))
 
     def ImportCredential(self, request: pb.ImportCredentialRequest, caller: Caller) -> pb.ImportCredentialResponse:
@@ -70,7 +70,7 @@ class CredentialServicer:
         if payload is None:
             raise InvalidField("secret", "or sealed_secret must be set")
         view = self.lifecycle.adopt(
-            Request(caller, name, request.request_id),
+            Request(caller, name, request.request_id, rotate_before=convert.optional_time(request, "rotate_before")),
             convert.algorithm_of(request.hmac_algorithm),
             convert.format_of(request.secret_format),
             sized(request.secret, "secret") if payload == "secret" else sized(request.sealed_secret, "sealed_secret"),
@@ -84,61 +84,19 @@ class CredentialServicer:
     def GetCredential(self, request: pb.GetCredentialRequest, _caller: Caller) -> Credential:
         return convert.credential(self.viewing.get(parse_credential(request.name)))
 
-    def ListCredentials(self, request: pb.ListCredentialsRequest, _caller: Caller) -> pb.ListCredentialsResponse:
+    def ListCredentials(self, request: pb.ListCredentialsRequest, caller: Caller) -> pb.ListCredentialsResponse:
         merchant_id = parse_merchant(request.parent, "parent")
-        page, next_page_token = page_of(
-            request, request.parent, _SIZES, partial(self.viewing.list, merchant_id), lambda view: view.name.slot
-        )
+        if request.HasField("due_within"):
+            within = convert.timedelta_of(request.due_within, "due_within")
+            fetch = partial(self.fleet.due, caller, merchant_id, within)
+            due, next_page_token = page_of(request, f"{request.parent} due", _SIZES, fetch, lambda each: str(each[0]))
+            views: Sequence[CredentialView] = [view for _, view in due]
+        elif merchant_id == ALL_MERCHANTS:
+            raise InvalidField("due_within", f"is absent: {request.parent} lists credentials that are due only")
+        else:
+            views, next_page_token = page_of(
+                request, request.parent, _SIZES, partial(self.viewing.list, merchant_id), lambda view: view.name.slot
+            )
         return pb.ListCredentialsResponse(
-            credentials=[convert.credential(view) for view in page], next_page_token=next_page_token
+            credentials=[convert.credential(view) for view in views], next_page_token=next_page_token
         )
-
-    def GenerateHmac(self, request: pb.GenerateHmacRequest, _caller: Caller) -> pb.GenerateHmacResponse:
-        merchant_id, slot = parse_merchant_or_credential(request.name)
-        mac, key = self.verification.generate_hmac(merchant_id, slot, sized(request.message, "message", MAX_MESSAGE))
-        return pb.GenerateHmacResponse(mac=mac, credential=key.name, version=key.version)
-
-    def VerifyHmac(self, request: pb.VerifyHmacRequest, caller: Caller) -> pb.VerifyHmacResponse:
-        name = parse_merchant_or_credential(request.name)
-        message = sized(request.message, "message", MAX_MESSAGE)
-        if not request.mac:
-            raise InvalidField("mac", "is absent: send the MAC as it was received, decoded to bytes")
-        verdict = self.verification.verify_hmac(caller, name, message, request.mac)
-        return _told(pb.VerifyHmacResponse, verdict)
-
-    def VerifyApiKey(self, request: pb.VerifyApiKeyRequest, caller: Caller) -> pb.VerifyApiKeyResponse:
-        name = parse_merchant_or_credential(request.name)
-        if not request.api_key:
-            raise InvalidField("api_key", "is absent: send the key as it was presented")
-        verdict = self.verification.verify_api_key(caller, name, sized(request.api_key, "api_key"))
-        return _told(pb.VerifyApiKeyResponse, verdict)
-
-    def Encrypt(self, request: pb.EncryptRequest, _caller: Caller) -> pb.EncryptResponse:
-        name = parse_credential(request.name)
-        ciphertext, version = self.verification.encrypt(
-            name,
-            sized(request.plaintext, "plaintext", MAX_MESSAGE),
-            sized(request.additional_data, "additional_data", MAX_ADDITIONAL_DATA),
-        )
-        return pb.EncryptResponse(ciphertext=ciphertext, version=version)
-
-    def Decrypt(self, request: pb.DecryptRequest, _caller: Caller) -> pb.DecryptResponse:
-        name = parse_credential(request.name)
-        plaintext, version = self.verification.decrypt(
-            name,
-            sized(request.ciphertext, "ciphertext", MAX_MESSAGE + OVERHEAD_BYTES),
-            sized(request.additional_data, "additional_data", MAX_ADDITIONAL_DATA),
-        )
-        return pb.DecryptResponse(plaintext=plaintext, version=version)
-
-
-def _told(response: type[V], verdict: Verdict) -> V:
-    key = verdict.key
-    if key is None:
-        return response(result=verdict.result)
-    return response(
-        result=verdict.result,
-        matched_credential=key.name,
-        matched_version=key.version,
-        retiring=key.expire_time is not None,
-    )

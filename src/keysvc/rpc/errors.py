@@ -50,6 +50,11 @@ _RETRY_HELPS = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 def to_status(error: KeysvcError) -> grpc.Status:
     """The status that a caller is told."""
+    return rpc_status.to_status(to_message(error))
+
+
+def to_message(error: KeysvcError) -> status_pb2.Status:
+    """The same as a message, for an answer that holds it."""
     code = _code_of(error)
     details: list[Message] = [ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata)]
     if isinstance(error, InvalidField):
@@ -59,25 +64,25 @@ def to_status(error: KeysvcError) -> grpc.Status:
         retry = RetryInfo()
         retry.retry_delay.FromSeconds(RETRY_SECONDS)
         details.append(retry)
-    return _status(code, error.message, details)
+    return _message(code, error.message, details)
 
 
 def internal(opaque_id: str) -> grpc.Status:
     """For what should not have happened: the caller is told an id, the log the rest."""
     info = ErrorInfo(reason="INTERNAL", domain=DOMAIN, metadata={"id": opaque_id})
     message = f"keysvc failed to handle this call; its log tells more under id {opaque_id}"
-    return _status(grpc.StatusCode.INTERNAL, message, [info])
+    return rpc_status.to_status(_message(grpc.StatusCode.INTERNAL, message, [info]))
 
 
 def _code_of(error: KeysvcError) -> grpc.StatusCode:
     return next(CODES[cls] for cls in type(error).__mro__ if cls in CODES)
 
 
-def _status(code: grpc.StatusCode, message: str, details: list[Message]) -> grpc.Status:
+def _message(code: grpc.StatusCode, message: str, details: list[Message]) -> status_pb2.Status:
     packed = []
     for detail in details:
         any_detail = Any()
         any_detail.Pack(detail)
         packed.append(any_detail)
     number: int = code.value[0]
-    return rpc_status.to_status(status_pb2.Status(code=number, message=message, details=packed))
+    return status_pb2.Status(code=number, message=message, details=packed)

@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError
 
 from keysvc.model.errors import DeadlineExceeded, InvalidField, KeysvcError
 from keysvc.model.names import is_id, is_name
-from keysvc.model.permissions import FILTERED, PERMISSIONS, Effect, Grant
+from keysvc.model.permissions import BATCHES, FILTERED, PERMISSIONS, Effect, Grant
 from keysvc.rpc import errors, identity, naming
 from keysvc.rpc.observation import CANCELLED, OK, CallLine, Observer, rpc_of
 from keysvc.service.access import Access, Proof
@@ -58,7 +58,7 @@ def check_table() -> None:
     """Raises ValueError where somebody is held to merchants of its own by a method whose requests name none."""
     for path, permission in PERMISSIONS.items():
         method = naming.descriptor_of(path)
-        named = path in FILTERED or (method is not None and naming.is_about_one(method))
+        named = path in FILTERED | BATCHES or (method is not None and naming.is_about_one(method))
         if not named and set(permission.grants.values()) != {Grant.ANY}:
             raise ValueError(f"{path} names no resource to hold its callers to")
 

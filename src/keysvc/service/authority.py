@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from keysvc.model.errors import NotOwner, PermissionDenied
 from keysvc.model.names import merchant_name, merchant_of
-from keysvc.model.permissions import REMOTE_METHODS, REMOTE_SLOT, Grant
-from keysvc.model.principals import PrincipalKind, PrincipalRecord
+from keysvc.model.permissions import FILTERED, REMOTE_METHODS, REMOTE_SLOT, Grant
+from keysvc.model.principals import ALL_MERCHANTS, PrincipalKind, PrincipalRecord
+from keysvc.service.calls import Caller
 from keysvc.service.integrity import Sealer
 from keysvc.service.known import Known
-from keysvc.store.queries import Owner
+from keysvc.store.queries import Owner, Theirs
 from keysvc.store.store import Store
 
 _REMOTE_KINDS = frozenset({PrincipalKind.PSP, PrincipalKind.ACQUIRER})
 _NAMED_BY_MERCHANTS = _REMOTE_KINDS
+_SEE_ALL = frozenset({PrincipalKind.ADMIN, PrincipalKind.AUDITOR})
 
 
 class Authority:
@@ -42,6 +44,8 @@ class Authority:
         if grant is Grant.ANY:
             return
         merchant_id = merchant_of(name)
+        if merchant_id == ALL_MERCHANTS and method in FILTERED:
+            return
         principal = known.record
         if grant is Grant.EDIT:
             _check_edit(principal, method, name)
@@ -59,6 +63,16 @@ class Authority:
             return False
         self._sealer.check(merchant, merchant_name(merchant_id))
         return True
+
+
+def merchants_of(caller: Caller) -> Theirs:
+    """Those that a caller may see: all for an ADMIN or AUDITOR, for others their own."""
+    if caller.who is None or caller.who.record.kind in _SEE_ALL:
+        return None
+    principal = caller.who.record
+    if principal.kind is PrincipalKind.MERCHANT:
+        return principal.merchants
+    return Owner(principal.kind, principal.principal_id)
 
 
 def _check_edit(principal: PrincipalRecord, method: str, name: str) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
 from keysvc.model.audit import AuditRecord
 from keysvc.model.errors import DeadlineExceeded, RequestAlreadyDone
-from keysvc.model.names import check_id, principal_name
+from keysvc.model.names import CredentialName, check_id, principal_name
 from keysvc.service.known import Known
 from keysvc.store.changes import Change
 
@@ -51,6 +52,18 @@ class Caller(NamedTuple):
         """Raises DeadlineExceeded where the caller has given up."""
         if self.remaining() <= 0:
             raise DeadlineExceeded("The call's deadline has passed, and nothing was changed: allow it more time")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What every change of a slot comes with."""
+
+    caller: Caller
+    name: CredentialName
+    request_id: str = ""
+    etag: str = ""
+    rotate_before: datetime | None = None
+    """When the key is due, for what puts one into a slot or sets its date."""
 
 
 def itself(method: str) -> Caller:

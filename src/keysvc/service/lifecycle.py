@@ -7,37 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from keysvc.model.changing import check_previous_ttl
-from keysvc.model.errors import InvalidField, StillInUse
+from keysvc.model.errors import InvalidField
 from keysvc.model.merchants import require_active
-from keysvc.model.names import CredentialName
 from keysvc.model.records import SlotRecord
 from keysvc.model.slots import HmacAlgorithm, SecretFormat
-from keysvc.service.calls import Caller, Clock, record, refuse_repeat
+from keysvc.model.uses import last_uses
+from keysvc.service.calls import Clock, Request, record, refuse_repeat
 from keysvc.service.integrity import Sealer
 from keysvc.service.material import Fresh, Maker, recipe
 from keysvc.service.slot_edit import SlotEdit
 from keysvc.service.usage import Usage
 from keysvc.service.viewing import CredentialView
 from keysvc.store.store import Store
-
-MAX_UNUSED_FOR = timedelta(days=3650)
-_NONE = timedelta()
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What every change of a slot comes with."""
-
-    caller: Caller
-    name: CredentialName
-    request_id: str = ""
-    etag: str = ""
 
 
 class Lifecycle:
@@ -99,36 +85,29 @@ class Lifecycle:
             wanted = recipe(request.name, algorithm, secret_format or slot.secret_format)
             fresh = self._maker.make(request.name, wanted, recipient)
             now = self._now()
-            written, retiring = edit.replace(fresh, now, now + previous_ttl if previous_ttl else None)
+            previous_ends = now + previous_ttl if previous_ttl else None
+            written, retiring = edit.replace(fresh, now, previous_ends, request.rotate_before)
             # Read before the commit: once it is done nothing may keep the secret from leaving.
-            last_uses = self._usage.within(edit.change, request.name.merchant_id)
+            used = last_uses(self._usage.within(edit.change, request.name.merchant_id))
             self._record(edit, request, written)
-        return CredentialView(request.name, written, retiring, last_uses), fresh
+        return CredentialView(request.name, written, retiring, used), fresh
 
-    def revoke(self, request: Request, unused_for: timedelta, *, validate_only: bool) -> CredentialView:
-        """Ends every key of the slot. Takes altered rows too: revoking is how they are got rid of."""
-        if not _NONE <= unused_for <= MAX_UNUSED_FOR:
-            raise InvalidField("unused_for", f"must be from 0 to {MAX_UNUSED_FOR.days} days")
-        with self._store.change() as change:
-            refuse_repeat(change, request.caller, request.request_id)
-            edit = SlotEdit.read(change, self._sealer, request.name)
-            slot = edit.require_something_to_revoke()
+    def schedule(self, request: Request) -> CredentialView:
+        """Sets or removes the date before which the slot's key is to be replaced."""
+        with self._change(request) as edit:
+            edit.require_key()
             edit.check_etag(request.etag)
-            now = self._now()
-            if unused_for:
-                self._refuse_if_used(edit, now - unused_for)
-            if validate_only:
-                return CredentialView(request.name, edit.emptied(slot, now))
-            written = edit.empty(slot, now)
+            written = edit.schedule(request.rotate_before)
+            used = last_uses(self._usage.within(edit.change, request.name.merchant_id))
             self._record(edit, request, written)
-        return CredentialView(request.name, written)
+        return CredentialView(request.name, written, edit.retiring(self._now()), used)
 
     def _fill(self, request: Request, make: Callable[[], Fresh]) -> tuple[CredentialView, Fresh]:
         with self._change(request) as edit:
             require_active(edit.merchant)
             edit.require_no_key()
             fresh = make()
-            written = edit.fill(fresh, self._now())
+            written = edit.fill(fresh, self._now(), request.rotate_before)
             self._record(edit, request, written)
         return CredentialView(request.name, written), fresh
 
@@ -141,18 +120,6 @@ class Lifecycle:
             edit = SlotEdit.read(change, self._sealer, request.name)
             edit.check_integrity()
             yield edit
-
-    def _refuse_if_used(self, edit: SlotEdit, since: datetime) -> None:
-        used = self._usage.within(edit.change, edit.name.merchant_id)
-        last_used = max(
-            (used[key.slot, key.version] for key in edit.keys if (key.slot, key.version) in used), default=None
-        )
-        if last_used is not None and last_used > since:
-            raise StillInUse(
-                f"{edit.name} was last used at {last_used.isoformat(timespec='seconds')}: move its clients first",
-                resource=str(edit.name),
-                last_used_time=last_used.isoformat(),
-            )
 
     def _record(self, edit: SlotEdit, request: Request, written: SlotRecord) -> None:
         record(

@@ -119,6 +119,7 @@ class Maintenance:
     def _forget(self) -> None:
         now = self._now()
         self._store.forget_before(now - JWTS_KEPT, now - REQUESTS_KEPT, CHANGES_KEPT)
+        self._store.fold_uses(now)
 
     def _attempt(self, step: Callable[[], object]) -> None:
         """What fails is tried again in its next turn; the thread must live."""

@@ -8,17 +8,16 @@ from keysvc.model.changing import check_etag
 from keysvc.model.errors import AlreadyExists, InvalidField
 from keysvc.model.merchants import check_move, no_merchant
 from keysvc.model.names import CredentialName, check_id, merchant_name, parse_principal, tokens_name
-from keysvc.model.principals import ALL_MERCHANTS, PrincipalKind
+from keysvc.model.principals import ALL_MERCHANTS
 from keysvc.model.records import MerchantRecord, MerchantState, SlotState
+from keysvc.service.authority import merchants_of
 from keysvc.service.calls import Caller, Clock, record
 from keysvc.service.integrity import Sealer
 from keysvc.service.slot_edit import SlotEdit
 from keysvc.store.changes import Change
-from keysvc.store.queries import Owner
 from keysvc.store.store import Store
 
 MAX_DISPLAY_NAME = 200
-_SEE_ALL = frozenset({PrincipalKind.ADMIN, PrincipalKind.AUDITOR})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +69,7 @@ class Merchants:
 
     def list(self, caller: Caller, after: str | None, limit: int) -> list[MerchantRecord]:
         """By id, those after `after`: all for an ADMIN or AUDITOR, for others their own."""
-        if caller.who is None or caller.who.record.kind in _SEE_ALL:
-            return self._store.merchants(after, limit)
-        principal = caller.who.record
-        if principal.kind is PrincipalKind.MERCHANT:
-            return self._store.merchants(after, limit, principal.merchants)
-        return self._store.merchants(after, limit, Owner(principal.kind, principal.principal_id))
+        return self._store.merchants(after, limit, merchants_of(caller))
 
     def move(self, caller: Caller, merchant_id: str, etag: str, target: MerchantState) -> MerchantRecord:
         """To another state; one that it is in already changes nothing. Raises MerchantNotActive or EtagMismatch."""

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from keysvc.model.changing import MAX_RETIRING, check_etag
-from keysvc.model.errors import Integrity, SlotEmpty, SlotOccupied, TooManyRetiring
+from keysvc.model.errors import Integrity, InvalidField, SlotEmpty, SlotOccupied, TooManyRetiring
 from keysvc.model.merchants import no_merchant
 from keysvc.model.names import CredentialName, merchant_name
 from keysvc.model.records import KeyRecord, MerchantRecord, SlotRecord, SlotState
 from keysvc.service.integrity import Sealer
 from keysvc.service.material import Fresh
 from keysvc.store.changes import Change
+
+
+class Dates(NamedTuple):
+    """Of a slot that holds a key."""
+
+    create_time: datetime
+    renew_time: datetime | None
+    rotate_before: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +62,10 @@ class SlotEdit:
     def check_etag(self, etag: str) -> None:
         check_etag(etag, etag_of(self.slot), str(self.name))
 
-    def fill(self, fresh: Fresh, now: datetime) -> SlotRecord:
+    def fill(self, fresh: Fresh, now: datetime, rotate_before: datetime | None) -> SlotRecord:
         """Puts a key into a slot that holds none."""
         before = self.slot
-        written = self._next(fresh, (), create_time=now, renew_time=None)
+        written = self._next(fresh, Dates(now, None, rotate_before), ())
         if before is None:
             self.change.add_slot(written)
         else:
@@ -65,7 +74,7 @@ class SlotEdit:
         return written
 
     def replace(
-        self, fresh: Fresh, now: datetime, previous_ends: datetime | None
+        self, fresh: Fresh, now: datetime, previous_ends: datetime | None, rotate_before: datetime | None
     ) -> tuple[SlotRecord, tuple[KeyRecord, ...]]:
         """Puts a new key in the current one's place; the old one ends now, or at `previous_ends`.
 
@@ -73,10 +82,43 @@ class SlotEdit:
         """
         slot = self.require_key()
         retiring = self._end_current(slot, now, previous_ends)
-        written = self._next(fresh, retiring, create_time=slot.create_time, renew_time=now)
+        written = self._next(fresh, Dates(slot.create_time, now, rotate_before), retiring)
         self.change.put_slot(written)
         self._add_key(fresh, written.version, now)
         return written, tuple(key for key in retiring if key.live(now))
+
+    def schedule(self, rotate_before: datetime | None) -> SlotRecord:
+        """Sets the date before which the slot's key is to be replaced."""
+        slot = self.require_key()
+        written = self.sealer.seal(replace(slot, rotate_before=rotate_before, revision=slot.revision + 1))
+        self.change.put_slot(written)
+        return written
+
+    def require_retiring(self, version: int, now: datetime) -> KeyRecord:
+        """The retiring key of this version that is still live."""
+        slot = self.require_key()
+        if version == slot.version:
+            raise InvalidField("version", f"{version} is the current key: renew it, or leave version out to end all")
+        for key in self.keys:
+            if key.version == version and key.live(now):
+                return key
+        raise SlotEmpty(f"{self.name} holds no key of version {version} any more", resource=str(self.name))
+
+    def end_retiring(self, slot: SlotRecord, ended: KeyRecord) -> SlotRecord:
+        """Erases one retiring key."""
+        self.change.delete_keys(slot.merchant_id, slot.slot, [ended.version])
+        left = " ".join(one for one in slot.retiring_fingerprints.split() if one != ended.fingerprint)
+        written = self.sealer.seal(replace(slot, retiring_fingerprints=left, revision=slot.revision + 1))
+        self.change.put_slot(written)
+        return written
+
+    def current(self) -> KeyRecord:
+        """The slot's current key, where it holds one."""
+        return next(key for key in self.keys if not key.retiring)
+
+    def retiring(self, now: datetime) -> tuple[KeyRecord, ...]:
+        """The keys that live on beside the current one."""
+        return tuple(key for key in self.keys if key.retiring and key.live(now))
 
     def require_something_to_revoke(self) -> SlotRecord:
         """A slot that holds a key, or one whose rows were altered, whatever they say."""
@@ -102,13 +144,14 @@ class SlotEdit:
                 state=SlotState.INACTIVE,
                 retiring_fingerprints="",
                 revoke_time=now,
+                rotate_before=None,
                 revision=slot.revision + 1,
             )
         )
 
     def _end_current(self, slot: SlotRecord, now: datetime, previous_ends: datetime | None) -> tuple[KeyRecord, ...]:
         # Keys whose time has ended stay until they are erased with a record of their own (`Maintenance.expire`).
-        current = next(key for key in self.keys if not key.retiring)
+        current = self.current()
         retiring = [key for key in self.keys if key.retiring]
         if previous_ends is None:
             self.change.delete_keys(slot.merchant_id, slot.slot, [current.version])
@@ -123,9 +166,7 @@ class SlotEdit:
             retiring.insert(0, retired)
         return tuple(retiring)
 
-    def _next(
-        self, fresh: Fresh, retiring: tuple[KeyRecord, ...], *, create_time: datetime, renew_time: datetime | None
-    ) -> SlotRecord:
+    def _next(self, fresh: Fresh, dates: Dates, retiring: tuple[KeyRecord, ...]) -> SlotRecord:
         return self.sealer.seal(
             SlotRecord(
                 merchant_id=self.name.merchant_id,
@@ -137,9 +178,10 @@ class SlotEdit:
                 fingerprint=fresh.fingerprint,
                 weak_key=fresh.weak,
                 retiring_fingerprints=" ".join(key.fingerprint for key in retiring),
-                create_time=create_time,
-                renew_time=renew_time,
+                create_time=dates.create_time,
+                renew_time=dates.renew_time,
                 revoke_time=None,
+                rotate_before=dates.rotate_before,
                 revision=(self.slot.revision if self.slot else 0) + 1,
             )
         )

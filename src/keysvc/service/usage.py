@@ -1,27 +1,25 @@
-"""When keys were last used: noted in memory, written in batches.
+"""How often keys are used, by whom and when last: noted in memory, written down in batches.
 
-At most one interval of notes is lost when the process dies. What is asked of it here is always
-answered from memory and SQL together.
+At most two intervals of notes are lost when the process dies. What is asked of it here is always
+answered from memory and SQL together, and is never too few.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
-from keysvc.model.records import UsageRecord
-from keysvc.model.slots import Slot
+from keysvc.model import uses
+from keysvc.model.uses import TEN_MINUTES, Tally, Use, Uses, step_of
 from keysvc.store.changes import Change
 from keysvc.store.store import Store
 
 FLUSH_SECONDS = 1.0
-_EVER = datetime.min.replace(tzinfo=UTC)
 
-Key = tuple[str, Slot, int]
-"""(merchant id, slot, version)"""
-LastUses = dict[tuple[Slot, int], datetime]
-"""By slot and version."""
+_Whose = tuple[str, str, str]
+"""(merchant id, fingerprint, principal)"""
 
 
 class Usage:
@@ -29,53 +27,74 @@ class Usage:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._noted: dict[Key, datetime] = {}
-        self._settling: dict[Key, datetime] = {}
-        self._written: dict[Key, datetime] = {}
-        self._flushing: tuple[dict[Key, datetime], ...] = ()
-        self._flush_lock = threading.Lock()
+        self._noted: deque[tuple[_Whose, datetime]] = deque()
+        self._moving = threading.Lock()
+        """Held while notes move between these, so that each stands in one of them at every moment."""
+        self._counted: Uses = {}
+        self._being_written: Uses = {}
+        self._writes = 0
+        self._flushing = threading.Lock()
 
-    def note(self, merchant_id: str, slot: Slot, version: int, time: datetime) -> None:
-        key = (merchant_id, slot, version)
-        if self._noted.get(key, time) <= time:
-            self._noted[key] = time
+    def note(self, merchant_id: str, fingerprint: str, principal: str, time: datetime) -> None:
+        """One use of a key."""
+        self._noted.append(((merchant_id, fingerprint, principal), time))
 
     def flush(self) -> None:
         """Writes what was noted. Raises StoreUnavailable; the notes are then kept for the next time."""
-        with self._flush_lock:
-            # Noted in one place or the other at every moment: what comes in between stands in both.
-            self._flushing = (*self._flushing, self._noted)
-            self._noted = {}
-            batch = _latest((self._late(), *self._flushing))
-            self._store.write_usage(batch)
-            self._settling, self._written = self._flushing[-1], batch
-            self._flushing = ()
+        with self._flushing:
+            with self._moving:
+                self._count()
+                self._being_written, self._counted = self._counted, {}
+            try:
+                self._store.add_uses(self._being_written)
+            except BaseException:
+                with self._moving:
+                    self._keep()
+                raise
+            with self._moving:
+                self._being_written = {}
+                self._writes += 1
 
-    def _late(self) -> dict[Key, datetime]:
-        """Notes that took hold of their place just before it was written down, and arrived there just after."""
-        return {key: time for key, time in self._settling.copy().items() if time > self._written.get(key, _EVER)}
+    def of(self, merchant_id: str) -> Uses:
+        """The uses of a merchant's keys."""
+        while True:
+            writes = self._writes
+            found = self._with_stored(merchant_id, lambda: self._store.uses(merchant_id))
+            if self._writes == writes:  # otherwise a batch was written meanwhile, and may be counted twice
+                return found
 
-    def of(self, merchant_id: str) -> LastUses:
-        """The last uses of a merchant's keys."""
-        return self._with_written(merchant_id, lambda: self._store.usage(merchant_id))
+    def within(self, change: Change, merchant_id: str) -> Uses:
+        """The same, read inside a change, during which no batch of this process is written."""
+        return self._with_stored(merchant_id, lambda: change.uses(merchant_id))
 
-    def within(self, change: Change, merchant_id: str) -> LastUses:
-        """The same, read inside a change."""
-        return self._with_written(merchant_id, lambda: change.usage(merchant_id))
-
-    def _with_written(self, merchant_id: str, read: Callable[[], list[UsageRecord]]) -> LastUses:
+    def _with_stored(self, merchant_id: str, read: Callable[[], Uses]) -> Uses:
         # Memory first: what is written down meanwhile is then found in both, not in neither.
-        in_memory = _latest((self._settling, *self._flushing, self._noted))
-        used = {(record.slot, record.version): record.last_used_time for record in read()}
-        for (merchant, slot, version), time in in_memory.items():
-            if merchant == merchant_id:
-                used[slot, version] = max(time, used.get((slot, version), time))
-        return used
+        with self._moving:
+            self._count()
+            unwritten = [
+                item for batch in (self._being_written, self._counted) for item in batch.items()
+                if item[0].merchant_id == merchant_id
+            ]  # fmt: skip
+        found = read()
+        for use, tally in unwritten:
+            uses.add(found, use, tally)
+        return found
 
+    def _count(self) -> None:
+        """Adds up the notes that are there now."""
+        latest: dict[_Whose, datetime] = {}
+        calls: dict[_Whose, int] = {}
+        for _ in range(len(self._noted)):
+            whose, time = self._noted.popleft()
+            calls[whose] = calls.get(whose, 0) + 1
+            if latest.get(whose, time) <= time:
+                latest[whose] = time
+        for whose, time in latest.items():
+            # All in the step of the last: a window of time is then told a little too large, and never too small.
+            uses.add(self._counted, Use(*whose, TEN_MINUTES, step_of(time)), Tally(calls[whose], time))
 
-def _latest(notes: tuple[dict[Key, datetime], ...]) -> dict[Key, datetime]:
-    latest: dict[Key, datetime] = {}
-    for noted in notes:
-        for key, time in noted.copy().items():
-            latest[key] = max(time, latest.get(key, time))
-    return latest
+    def _keep(self) -> None:
+        """Takes back a batch that was not written."""
+        for use, tally in self._being_written.items():
+            uses.add(self._counted, use, tally)
+        self._being_written = {}

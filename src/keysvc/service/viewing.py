@@ -9,8 +9,9 @@ from keysvc.model.merchants import no_merchant
 from keysvc.model.names import CredentialName
 from keysvc.model.records import Holdings, KeyRecord, SlotRecord
 from keysvc.model.slots import Slot
+from keysvc.model.uses import last_uses
 from keysvc.service.calls import Clock
-from keysvc.service.usage import LastUses, Usage
+from keysvc.service.usage import Usage
 from keysvc.store.store import Store
 
 
@@ -21,10 +22,12 @@ class CredentialView:
     name: CredentialName
     record: SlotRecord | None
     retiring: tuple[KeyRecord, ...] = ()
-    last_uses: LastUses = field(default_factory=dict)
+    last_uses: dict[str, datetime] = field(default_factory=dict)
+    """By the keys' fingerprints."""
 
-    def last_use(self, version: int) -> datetime | None:
-        return self.last_uses.get((self.name.slot, version))
+    def last_use(self, key: SlotRecord | KeyRecord) -> datetime | None:
+        """Of the slot's current key, or of a retiring one."""
+        return self.last_uses.get(key.fingerprint)
 
 
 class Viewing:
@@ -37,14 +40,14 @@ class Viewing:
 
     def get(self, name: CredentialName) -> CredentialView:
         """Raises NotFound where there is no such merchant."""
-        return self._view(self._holdings(name.merchant_id), name, self._usage.of(name.merchant_id))
+        return self._view(self._holdings(name.merchant_id), name, last_uses(self._usage.of(name.merchant_id)))
 
     def list(self, merchant_id: str, after: str | None, limit: int) -> list[CredentialView]:
         """By slot id, those after `after`, the empty ones too. Raises NotFound."""
         holdings = self._holdings(merchant_id)
-        last_uses = self._usage.of(merchant_id)
+        used = last_uses(self._usage.of(merchant_id))
         slots = sorted(slot for slot in Slot if after is None or slot > after)
-        return [self._view(holdings, CredentialName(merchant_id, slot), last_uses) for slot in slots[:limit]]
+        return [self._view(holdings, CredentialName(merchant_id, slot), used) for slot in slots[:limit]]
 
     def _holdings(self, merchant_id: str) -> Holdings:
         holdings = self._store.holdings(merchant_id)
@@ -52,8 +55,8 @@ class Viewing:
             raise no_merchant(merchant_id)
         return holdings
 
-    def _view(self, holdings: Holdings, name: CredentialName, last_uses: LastUses) -> CredentialView:
+    def _view(self, holdings: Holdings, name: CredentialName, used: dict[str, datetime]) -> CredentialView:
         now = self._now()
         keys = holdings.keys.get(name.slot, [])
         retiring = tuple(key for key in keys if key.retiring and key.live(now))
-        return CredentialView(name, holdings.slots.get(name.slot), retiring, last_uses)
+        return CredentialView(name, holdings.slots.get(name.slot), retiring, used)

@@ -26,6 +26,9 @@ class LiveKey:
     """None for a bearer secret, of which there is only a digest."""
     digest: bytes
     generation: int
+    fingerprint: str
+    bound_to: str
+    """The name that a bearer secret's digest is bound to: that of the slot it was made in."""
 
     def live(self, now: datetime) -> bool:
         return self.expire_time is None or now < self.expire_time
@@ -91,6 +94,8 @@ def _live_key(name: str, key: KeyRecord) -> LiveKey:
     if key.kind is not Kind.BEARER_SECRET:
         # The MAC covers everything of the key, so it also names it in the cache of handles.
         wrapped = WrappedKey(key.mac, KeyShape(key.hmac_algorithm), key.material, key.generation)
+    bound_to = name if key.made_in is None else str(CredentialName(key.merchant_id, key.made_in))
     return LiveKey(
-        key.slot, name, key.version, key.expire_time, key.hmac_algorithm, wrapped, key.material, key.generation
-    )
+        key.slot, name, key.version, key.expire_time, key.hmac_algorithm, wrapped, key.material, key.generation,
+        key.fingerprint, bound_to,
+    )  # fmt: skip

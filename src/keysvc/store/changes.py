@@ -9,21 +9,27 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from keysvc.model.audit import AuditRecord
 from keysvc.model.principals import PrincipalRecord
-from keysvc.model.records import Holdings, KeyRecord, MerchantRecord, SlotRecord, TokenSetRecord, UsageRecord
+from keysvc.model.records import Holdings, KeyRecord, MerchantRecord, SlotRecord, TokenSetRecord
 from keysvc.model.slots import Slot
-from keysvc.store import audit_log, queries, tables
+from keysvc.model.uses import Uses
+from keysvc.store import audit_log, queries, tables, uses
 from keysvc.store.audit_log import HeadSigner
-from keysvc.store.queries import KEY, MERCHANT, PRINCIPAL, SLOT, TOKENS, USAGE
+from keysvc.store.queries import KEY, MERCHANT, PRINCIPAL, SLOT, TOKENS
 from keysvc.store.rows import table_of, to_row
+from keysvc.store.uses import USE
 
 REQUEST = table_of(tables.Request)
 EPOCH = table_of(tables.Epoch)
 
 _LOCK = select(EPOCH.c.value).with_for_update()
+
+
+def _these(merchant_id: str, slot: Slot, versions: Iterable[int]) -> tuple[ColumnElement[bool], ...]:
+    return KEY.c.merchant_id == merchant_id, KEY.c.slot == slot, KEY.c.version.in_(list(versions))
 
 
 class Change:
@@ -41,8 +47,8 @@ class Change:
     def holdings(self, merchant_id: str) -> Holdings | None:
         return queries.holdings(self._connection, merchant_id)
 
-    def usage(self, merchant_id: str) -> list[UsageRecord]:
-        return queries.usage(self._connection, merchant_id)
+    def uses(self, merchant_id: str) -> Uses:
+        return uses.of(self._connection, merchant_id)
 
     def principal(self, principal_id: str) -> PrincipalRecord | None:
         return queries.principal(self._connection, principal_id)
@@ -75,18 +81,18 @@ class Change:
             .values(to_row(record))
         )
 
+    def take_key(self, record: KeyRecord) -> None:
+        """Takes a key out of its slot, to be added to another: what is known of its use stays."""
+        self._connection.execute(delete(KEY).where(*_these(record.merchant_id, record.slot, [record.version])))
+
     def delete_keys(self, merchant_id: str, slot: Slot, versions: Iterable[int]) -> int:
         """Erases the keys' material and what was known of their use; returns how many keys there were."""
-        wanted = list(versions)
-        deleted = [
-            self._connection.execute(
-                delete(table).where(
-                    table.c.merchant_id == merchant_id, table.c.slot == slot, table.c.version.in_(wanted)
-                )
-            ).rowcount
-            for table in (KEY, USAGE)
-        ]
-        return deleted[0]
+        these = _these(merchant_id, slot, versions)
+        fingerprints = select(KEY.c.fingerprint).where(*these)
+        self._connection.execute(
+            delete(USE).where(USE.c.merchant_id == merchant_id, USE.c.fingerprint.in_(fingerprints))
+        )
+        return self._connection.execute(delete(KEY).where(*these)).rowcount
 
     def put_tokens(self, record: TokenSetRecord) -> None:
         """Puts a merchant's tokens in the place of those there, if any."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from sqlalchemy import Column, Connection, RowMapping, bindparam, select
+from sqlalchemy import Column, ColumnElement, Connection, RowMapping, bindparam, select
 from sqlalchemy.exc import OperationalError
 
 from keysvc.model.errors import Integrity
 from keysvc.model.principals import PrincipalKind, PrincipalRecord, PrincipalState
-from keysvc.model.records import Holdings, KeyRecord, MerchantRecord, SlotRecord, TokenSetRecord, UsageRecord
+from keysvc.model.records import Holdings, KeyRecord, MerchantRecord, SlotRecord, TokenSetRecord
 from keysvc.model.slots import Slot
 from keysvc.store import tables
 from keysvc.store.rows import UNREADABLE, table_of, to_record
@@ -25,7 +25,6 @@ SLOT = table_of(tables.Credential)
 KEY = table_of(tables.CredentialKey)
 TOKENS = table_of(tables.MerchantTokenSet)
 PRINCIPAL = table_of(tables.Principal)
-USAGE = table_of(tables.CredentialUsage)
 
 _ANY_PRINCIPAL = select(PRINCIPAL).limit(1).subquery()
 _PRINCIPAL_OR_ANY = (
@@ -47,6 +46,9 @@ class Owner:
         return columns[self.kind]
 
 
+Theirs = Owner | Sequence[str] | None
+"""Whose merchants: an owner's, those of a list, or all."""
+
 _HOLDINGS = (
     select(MERCHANT, SLOT, KEY, TOKENS)
     .select_from(
@@ -59,7 +61,16 @@ _HOLDINGS = (
 )
 
 
-def _readable(query: Callable[P, R]) -> Callable[P, R]:
+def are_theirs(merchant_id: ColumnElement[str], theirs: Theirs) -> list[ColumnElement[bool]]:
+    """The condition that a column of merchants' ids holds one of theirs; none where that is all."""
+    if theirs is None:
+        return []
+    if isinstance(theirs, Owner):
+        return [merchant_id.in_(select(MERCHANT.c.merchant_id).where(theirs.column == theirs.principal_id))]
+    return [merchant_id.in_(theirs)]
+
+
+def readable(query: Callable[P, R]) -> Callable[P, R]:
     """Raises Integrity for a row that cannot even be read: its values are none that keysvc writes."""
 
     @wraps(query)
@@ -80,13 +91,13 @@ def _unreadable() -> Integrity:
     return Integrity("A stored row holds what keysvc never writes, and is not used")
 
 
-@_readable
+@readable
 def merchant(connection: Connection, merchant_id: str) -> MerchantRecord | None:
     row = connection.execute(select(MERCHANT).where(MERCHANT.c.merchant_id == merchant_id)).mappings().first()
     return to_record(MerchantRecord, MERCHANT, row) if row else None
 
 
-@_readable
+@readable
 def owned_merchant(connection: Connection, owner: Owner, merchant_id: str) -> MerchantRecord | None:
     """None for an unknown merchant and for another's, after the same work."""
     query = select(MERCHANT).where(MERCHANT.c.merchant_id == merchant_id, owner.column == owner.principal_id)
@@ -94,22 +105,17 @@ def owned_merchant(connection: Connection, owner: Owner, merchant_id: str) -> Me
     return to_record(MerchantRecord, MERCHANT, row) if row else None
 
 
-@_readable
-def merchants(
-    connection: Connection, after: str | None, limit: int, theirs: Owner | Sequence[str] | None = None
-) -> list[MerchantRecord]:
+@readable
+def merchants(connection: Connection, after: str | None, limit: int, theirs: Theirs = None) -> list[MerchantRecord]:
     """In the order of their ids, from the one after `after`: all, an owner's, or those of a list."""
-    query = select(MERCHANT).order_by(MERCHANT.c.merchant_id).limit(limit)
+    query = select(MERCHANT).where(*are_theirs(MERCHANT.c.merchant_id, theirs))
     if after is not None:
         query = query.where(MERCHANT.c.merchant_id > after)
-    if isinstance(theirs, Owner):
-        query = query.where(theirs.column == theirs.principal_id)
-    elif theirs is not None:
-        query = query.where(MERCHANT.c.merchant_id.in_(theirs))
-    return [to_record(MerchantRecord, MERCHANT, row) for row in connection.execute(query).mappings()]
+    rows = connection.execute(query.order_by(MERCHANT.c.merchant_id).limit(limit)).mappings()
+    return [to_record(MerchantRecord, MERCHANT, row) for row in rows]
 
 
-@_readable
+@readable
 def holdings(connection: Connection, merchant_id: str) -> Holdings | None:
     """A merchant with its slots and keys, in one statement and so of one instant, or None."""
     rows = connection.execute(_HOLDINGS, {"id": merchant_id}).mappings().all()
@@ -132,13 +138,7 @@ def _add(found: Holdings, row: RowMapping) -> None:
         found.keys.setdefault(slot, []).append(to_record(KeyRecord, KEY, row))
 
 
-@_readable
-def usage(connection: Connection, merchant_id: str) -> list[UsageRecord]:
-    rows = connection.execute(select(USAGE).where(USAGE.c.merchant_id == merchant_id)).mappings()
-    return [to_record(UsageRecord, USAGE, row) for row in rows]
-
-
-@_readable
+@readable
 def principal(connection: Connection, principal_id: str) -> PrincipalRecord | None:
     """Where there is none, another is read in its place, and dropped: time must not tell which there are."""
     row = connection.execute(_PRINCIPAL_OR_ANY, {"id": principal_id}).mappings().first()
@@ -146,13 +146,13 @@ def principal(connection: Connection, principal_id: str) -> PrincipalRecord | No
     return found if found and found.principal_id == principal_id else None
 
 
-@_readable
+@readable
 def principal_of(connection: Connection, spiffe_id: str) -> PrincipalRecord | None:
     row = connection.execute(select(PRINCIPAL).where(PRINCIPAL.c.spiffe_id == spiffe_id)).mappings().first()
     return to_record(PrincipalRecord, PRINCIPAL, row) if row else None
 
 
-@_readable
+@readable
 def principals(connection: Connection, after: str | None, limit: int) -> list[PrincipalRecord]:
     """In the order of their ids, from the one after `after`."""
     query = select(PRINCIPAL).order_by(PRINCIPAL.c.principal_id).limit(limit)
@@ -161,7 +161,7 @@ def principals(connection: Connection, after: str | None, limit: int) -> list[Pr
     return [to_record(PrincipalRecord, PRINCIPAL, row) for row in connection.execute(query).mappings()]
 
 
-@_readable
+@readable
 def active_admins(connection: Connection) -> list[PrincipalRecord]:
     """Two at most."""
     admin, active = PRINCIPAL.c.kind == PrincipalKind.ADMIN, PRINCIPAL.c.state == PrincipalState.ACTIVE

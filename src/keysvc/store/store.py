@@ -7,36 +7,33 @@ where stored rows contradict what is written.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
-from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Connection, Engine, delete, func, insert, select
 
 from keysvc.model.audit import ChainedEvent, ChainEnd, SignedHead
 from keysvc.model.errors import StoreUnavailable
+from keysvc.model.fleet import DueSlot, FleetSummary, FleetTimes
 from keysvc.model.principals import PrincipalRecord
-from keysvc.model.records import Holdings, MerchantRecord, UsageRecord
+from keysvc.model.records import Holdings, MerchantRecord
 from keysvc.model.slots import Slot
-from keysvc.store import audit_log, queries, tables
+from keysvc.model.uses import Uses
+from keysvc.store import audit_log, fleet, queries, tables, uses
 from keysvc.store.audit_log import EventFilter, HeadSigner
 from keysvc.store.changes import REQUEST, Change
 from keysvc.store.engine import errors_told_apart, reader_of
 from keysvc.store.epoch import CHANGE, EpochReader
-from keysvc.store.queries import KEY, USAGE, Owner
+from keysvc.store.queries import KEY, Owner, Theirs
 from keysvc.store.rows import table_of
+from keysvc.store.uses import USE, upsert
 
 BINDING = table_of(tables.TokenBinding)
 USED_JWT = table_of(tables.UsedJwt)
 
-_ITS_KEY = select(KEY.c.version).where(
-    KEY.c.merchant_id == USAGE.c.merchant_id, KEY.c.slot == USAGE.c.slot, KEY.c.version == USAGE.c.version
-)
+_ITS_KEY = select(KEY.c.version).where(KEY.c.merchant_id == USE.c.merchant_id, KEY.c.fingerprint == USE.c.fingerprint)
 TURN_SECONDS = 5.0
 """How long a change waits for those before it."""
 
@@ -68,17 +65,28 @@ class Store:
         """None for an unknown merchant and for another's, after the same work."""
         return self._read(queries.owned_merchant, owner, merchant_id)
 
-    def merchants(
-        self, after: str | None, limit: int, theirs: Owner | Sequence[str] | None = None
-    ) -> list[MerchantRecord]:
+    def merchants(self, after: str | None, limit: int, theirs: Theirs = None) -> list[MerchantRecord]:
         """All, an owner's, or those of a list."""
         return self._read(queries.merchants, after, limit, theirs)
 
     def holdings(self, merchant_id: str) -> Holdings | None:
         return self._read(queries.holdings, merchant_id)
 
-    def usage(self, merchant_id: str) -> list[UsageRecord]:
-        return self._read(queries.usage, merchant_id)
+    def uses(self, merchant_id: str) -> Uses:
+        return self._read(uses.of, merchant_id)
+
+    def due(self, after: DueSlot | None, limit: int, before: datetime, theirs: Theirs) -> list[DueSlot]:
+        """Slots with a date up to `before`, the most overdue first."""
+        return self._read(fleet.due, after, limit, before, theirs)
+
+    def overdue(self, now: datetime) -> int:
+        return self._read(fleet.overdue, now)
+
+    def retiring(self, now: datetime) -> int:
+        return self._read(fleet.retiring, now)
+
+    def summary(self, times: FleetTimes, theirs: Theirs) -> FleetSummary:
+        return self._read(fleet.summary, times, theirs)
 
     def principal(self, principal_id: str) -> PrincipalRecord | None:
         return self._read(queries.principal, principal_id)
@@ -93,7 +101,7 @@ class Store:
         """Notes a JWT's use. False where it was used before, on any replica."""
         row = {"principal": principal_id, "jti_hash": jti_hash, "expire_time": expire_time}
         with self._writing() as connection:
-            added = self._insert(USED_JWT).on_conflict_do_nothing().returning(USED_JWT.c.principal)
+            added = upsert(connection, USED_JWT).on_conflict_do_nothing().returning(USED_JWT.c.principal)
             return connection.execute(added, row).first() is not None
 
     def audit_events(self, after: int, limit: int, wanted: EventFilter) -> list[ChainedEvent]:
@@ -114,26 +122,17 @@ class Store:
         """The sequence of an event that stands outside the chain; None where there is none."""
         return self._read(audit_log.outside)
 
-    def write_usage(self, used: dict[tuple[str, Slot, int], datetime]) -> None:
-        """Moves last uses forward; never back."""
-        if not used:
-            return
-        # In one order, so that two writers never wait for each other.
-        rows = [
-            {"merchant_id": merchant_id, "slot": slot, "version": version, "last_used_time": time}
-            for (merchant_id, slot, version), time in sorted(used.items())
-        ]
-        statement = self._insert(USAGE)
-        newer = statement.excluded.last_used_time
-        with self._writing() as connection:
-            connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=["merchant_id", "slot", "version"],
-                    set_={"last_used_time": newer},
-                    where=USAGE.c.last_used_time < newer,
-                ),
-                rows,
-            )
+    def add_uses(self, batch: Uses) -> None:
+        if batch:
+            with self._writing() as connection:
+                uses.add(connection, batch)
+
+    def fold_uses(self, now: datetime) -> None:
+        """Folds the steps that are past into longer ones, some at a time."""
+        more = True
+        while more:
+            with self._writing() as connection:
+                more = uses.fold(connection, now)
 
     def expired_keys(self, now: datetime) -> list[tuple[str, Slot, int]]:
         """(merchant id, slot, version) of the keys whose overlap has ended."""
@@ -148,7 +147,7 @@ class Store:
             connection.execute(delete(REQUEST).where(REQUEST.c.time < requests_before))
             connection.execute(delete(USED_JWT).where(USED_JWT.c.expire_time < jwts_before))
             connection.execute(delete(CHANGE).where(CHANGE.c.epoch <= newest - changes_kept))
-            connection.execute(delete(USAGE).where(~_ITS_KEY.exists()))
+            connection.execute(delete(USE).where(~_ITS_KEY.exists()))
 
     def bindings(self) -> dict[tuple[str, int], bytes]:
         """Check values of the token keys that this database was written with, by (purpose, generation)."""
@@ -167,10 +166,6 @@ class Store:
     def close(self) -> None:
         self.epoch.close()
         self._engine.dispose()
-
-    def _insert(self, table: Table) -> SqliteInsert | PostgresqlInsert:
-        """An INSERT that may say what to do on a conflict."""
-        return sqlite_insert(table) if self._engine.dialect.name == "sqlite" else postgresql_insert(table)
 
     def _read(self, query: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         with self._connected() as connection:

@@ -87,6 +87,14 @@ class Credential(SQLModel, table=True):
             f"hmac_algorithm IS NULL OR {_one_of('hmac_algorithm', HmacAlgorithm)}", name="ck_credential_algorithm"
         ),
         CheckConstraint("version >= 1 AND revision >= version", name="ck_credential_version"),
+        Index(
+            "ix_credential_rotate_before",
+            "rotate_before",
+            "merchant_id",
+            "slot",
+            sqlite_where=text("rotate_before IS NOT NULL"),
+            postgresql_where=text("rotate_before IS NOT NULL"),
+        ),
     )
 
     merchant_id: str = Field(primary_key=True, max_length=64)
@@ -104,6 +112,7 @@ class Credential(SQLModel, table=True):
     revision: int
     mac: bytes
     mac_generation: int
+    rotate_before: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class CredentialKey(SQLModel, table=True):
@@ -150,6 +159,7 @@ class CredentialKey(SQLModel, table=True):
     expire_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
     mac: bytes
     mac_generation: int
+    made_in: str | None = None
 
 
 class MerchantTokenSet(SQLModel, table=True):
@@ -197,14 +207,17 @@ class Principal(SQLModel, table=True):
     retiring_passwords: tuple[RetiringPassword, ...] = Field(sa_type=_Passwords, sa_column_kwargs=_EMPTY)
 
 
-class CredentialUsage(SQLModel, table=True):
-    """When a key was last used. Written in batches; decides nothing but refusals on the safe side."""
+class CredentialUse(SQLModel, table=True):
+    """model.uses.Use and Tally. Written in batches; decides nothing but refusals on the safe side."""
 
-    __tablename__ = "credential_usage"
+    __tablename__ = "credential_use"
 
     merchant_id: str = Field(primary_key=True, max_length=64)
-    slot: str = Field(primary_key=True)
-    version: int = Field(primary_key=True)
+    fingerprint: str = Field(primary_key=True)
+    principal: str = Field(primary_key=True, max_length=64)
+    step: int = Field(primary_key=True)
+    since: int = Field(primary_key=True, sa_type=BigInteger)
+    calls: int = Field(sa_type=BigInteger)
     last_used_time: datetime = Field(sa_type=UtcDateTime)
 
 

@@ -1,0 +1,143 @@
+"""Where the rotation of a pair of slots stands, and what is safe to do next: pure rules over its live keys.
+
+A double run goes: create the secondary, move the clients, swap, revoke the secondary, which then holds the
+old key. Old is the one of two current keys that was made first, and every retiring key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from keysvc.model.names import principal_name
+from keysvc.model.slots import PAIRS, Kind, Slot
+from keysvc.model.uses import LATE, Calls
+
+
+class Stage(StrEnum):
+    """How far a rotation is, by its name on the wire."""
+
+    NO_KEY = "NO_KEY"
+    SINGLE = "SINGLE"
+    MOVING = "MOVING"
+    RETIRING = "RETIRING"
+
+
+class Action(StrEnum):
+    """What takes it on."""
+
+    CREATE = "CREATE"
+    SWAP = "SWAP"
+    REVOKE = "REVOKE"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One live key and its use."""
+
+    slot: Slot
+    version: int
+    create_time: datetime
+    expire_time: datetime | None
+    calls: Calls
+    callers: tuple[tuple[str, Calls], ...]
+    """By principal's id, the last to use it first."""
+
+    @property
+    def retiring(self) -> bool:
+        return self.expire_time is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What could be done next. `version` is that of a retiring key, or 0."""
+
+    action: Action
+    slot: Slot | None
+    version: int
+    safe: bool
+    reason: str
+
+
+class Rotation:
+    """What is known of one pair at one time."""
+
+    def __init__(self, kind: Kind, keys: list[Standing], unused_for: timedelta, now: datetime) -> None:
+        """`keys` in the order in which they are tried. A key that was not used for `unused_for` may be revoked."""
+        self.kind = kind
+        self.keys = keys
+        self.now = now
+        self._quiet_since = now - unused_for - LATE
+        self._unused_for = unused_for
+        self._current = {key.slot: key for key in keys if not key.retiring}
+
+    @property
+    def stage(self) -> Stage:
+        if not self._current:
+            return Stage.NO_KEY
+        if self._older is not None and self._older.slot is PAIRS[self.kind][0]:
+            return Stage.MOVING
+        return Stage.RETIRING if any(self.is_old(key) for key in self.keys) else Stage.SINGLE
+
+    def is_old(self, key: Standing) -> bool:
+        """Whether another key is to take its place."""
+        return key.retiring or key is self._older
+
+    def signs(self, key: Standing) -> bool:
+        """Whether it signs what is asked for by the merchant's name."""
+        signer = next((self._current[slot] for slot in PAIRS[self.kind] if slot in self._current), None)
+        return self.kind is Kind.HMAC_KEY and key is signer
+
+    def can_be_revoked(self, key: Standing) -> bool:
+        """Whether ending it breaks nothing that is seen here."""
+        last = key.calls.last_used_time
+        return self.is_old(key) and (last is None or last <= self._quiet_since)
+
+    def steps(self) -> Iterator[Step]:
+        """The first first."""
+        primary, secondary = PAIRS[self.kind]
+        if self.stage is Stage.NO_KEY:
+            yield Step(Action.CREATE, primary, 0, True, "The pair holds no key")
+        elif len(self._current) == 1 and secondary not in self._current:
+            yield Step(Action.CREATE, secondary, 0, True, "Verification accepts both keys; the primary goes on signing")
+        elif len(self._current) == 1:
+            yield self._fill_primary(primary)
+        elif self.stage is Stage.MOVING:
+            yield self._swap(self._current[secondary])
+        for key in self.keys:
+            if key.retiring or (self.is_old(key) and key.slot is secondary):
+                yield self._revoke(key)
+
+    @property
+    def _older(self) -> Standing | None:
+        """The older of two current keys."""
+        if len(self._current) < len(PAIRS[self.kind]):
+            return None
+        return min(self._current.values(), key=lambda key: key.create_time)
+
+    def _fill_primary(self, primary: Slot) -> Step:
+        if self.kind is Kind.HMAC_KEY:
+            reason = "Signing by the merchant's name moves to the new key at once: its receivers must know it before"
+            return Step(Action.CREATE, primary, 0, False, reason)
+        return Step(Action.CREATE, primary, 0, True, "Verification accepts both keys")
+
+    def _swap(self, newer: Standing) -> Step:
+        if self.kind is not Kind.HMAC_KEY:
+            return Step(Action.SWAP, None, 0, True, "Nothing is signed with API keys: only the names change")
+        if newer.calls.total:
+            return Step(Action.SWAP, None, 0, True, "The newer key is in use; signing moves to it")
+        reason = "Nobody has used the newer key yet: make sure that the receivers of what is signed have it"
+        return Step(Action.SWAP, None, 0, False, reason)
+
+    def _revoke(self, key: Standing) -> Step:
+        version = key.version if key.retiring else 0
+        if self.can_be_revoked(key):
+            return Step(Action.REVOKE, key.slot, version, True, f"Nobody has used it for {self._unused_for}")
+        used = key.calls.last_used_time
+        when = used.isoformat(timespec="seconds") if used else "?"
+        names = (principal_name(principal) if principal else "a caller not known" for principal, _ in key.callers[:3])
+        more = f" and {len(key.callers) - 3} more" if len(key.callers) > 3 else ""
+        reason = f"Last used at {when}, by {', '.join(names)}{more}: move them first"
+        return Step(Action.REVOKE, key.slot, version, False, reason)

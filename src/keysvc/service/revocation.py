@@ -1,0 +1,99 @@
+"""Ending keys for good: a slot's, or one that is retiring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from keysvc.model.changing import check_unused_for
+from keysvc.model.errors import StillInUse
+from keysvc.model.names import principal_name
+from keysvc.model.records import KeyRecord, SlotRecord
+from keysvc.model.uses import LATE, callers_of, last_uses
+from keysvc.service.calls import Clock, Request, record, refuse_repeat
+from keysvc.service.integrity import Sealer
+from keysvc.service.slot_edit import SlotEdit
+from keysvc.service.usage import Usage
+from keysvc.service.viewing import CredentialView
+from keysvc.store.store import Store
+
+_NAMED = 10
+"""Callers that a refusal names at most."""
+
+
+class Revocation:
+    """Methods raise NotFound, SlotEmpty, EtagMismatch, StillInUse, RequestAlreadyDone or StoreUnavailable."""
+
+    def __init__(self, store: Store, sealer: Sealer, usage: Usage, now: Clock) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._usage = usage
+        self._now = now
+
+    def revoke(self, request: Request, unused_for: timedelta, *, validate_only: bool) -> CredentialView:
+        """Ends every key of the slot. Takes altered rows too: revoking is how they are got rid of."""
+        check_unused_for(unused_for)
+        with self._store.change() as change:
+            refuse_repeat(change, request.caller, request.request_id)
+            edit = SlotEdit.read(change, self._sealer, request.name)
+            slot = edit.require_something_to_revoke()
+            edit.check_etag(request.etag)
+            now = self._now()
+            self._refuse_if_used(edit, edit.keys, unused_for, now)
+            if validate_only:
+                return CredentialView(request.name, edit.emptied(slot, now))
+            written = edit.empty(slot, now)
+            self._record(edit, request, written.version, now)
+        return CredentialView(request.name, written)
+
+    def revoke_retiring(
+        self, request: Request, version: int, unused_for: timedelta, *, validate_only: bool
+    ) -> CredentialView:
+        """Ends one retiring key; the slot's others live on."""
+        check_unused_for(unused_for)
+        with self._store.change() as change:
+            refuse_repeat(change, request.caller, request.request_id)
+            edit = SlotEdit.read(change, self._sealer, request.name)
+            edit.check_integrity()
+            now = self._now()
+            slot, ended = edit.require_key(), edit.require_retiring(version, now)
+            edit.check_etag(request.etag)
+            self._refuse_if_used(edit, [ended], unused_for, now)
+            left = [key for key in edit.retiring(now) if key is not ended]
+            used = last_uses(self._usage.within(change, request.name.merchant_id))
+            if validate_only:
+                return _view(request, slot, left, used)
+            written = edit.end_retiring(slot, ended)
+            self._record(edit, request, version, now)
+        return _view(request, written, left, used)
+
+    def _refuse_if_used(
+        self, edit: SlotEdit, ending: Iterable[KeyRecord], unused_for: timedelta, now: datetime
+    ) -> None:
+        if not unused_for:
+            return
+        found = self._usage.within(edit.change, edit.name.merchant_id)
+        callers = callers_of(found, {key.fingerprint for key in ending}, now)
+        since = now - unused_for - LATE
+        recent = [(who, used) for who, calls in callers if (used := calls.last_used_time) and used > since]
+        if recent:
+            names = [principal_name(who) for who, _ in recent[:_NAMED] if who]
+            more = f" and {len(recent) - _NAMED} more" if len(recent) > _NAMED else ""
+            by = f" by {', '.join(names)}{more}" if names else ""
+            last_used = recent[0][1]
+            raise StillInUse(
+                f"{edit.name} was last used at {last_used.isoformat(timespec='seconds')}{by}: move its clients first",
+                resource=str(edit.name),
+                last_used_time=last_used.isoformat(),
+                callers=",".join(names),
+            )
+
+    def _record(self, edit: SlotEdit, request: Request, version: int, now: datetime) -> None:
+        record(
+            edit.change, request.caller, str(request.name),
+            version=version, request_id=request.request_id, time=now,
+        )  # fmt: skip
+
+
+def _view(request: Request, slot: SlotRecord, retiring: list[KeyRecord], used: dict[str, datetime]) -> CredentialView:
+    return CredentialView(request.name, slot, tuple(retiring), used)
