@@ -13,7 +13,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import typer
 
-from keysvc.cli import audit, development, hardening, logs, wiring
+from keysvc.cli import audit, development, fleet, hardening, logs, remote, rotate, wiring
 from keysvc.cli.certificates import DevCertificates, key_of
 from keysvc.cli.first_admin import ADMIN, ensure_admin, replace_password
 from keysvc.cli.settings import check_encryption, read_settings
@@ -24,6 +24,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 database = typer.Typer(no_args_is_help=True, help="The database's schema.")
 app.add_typer(database, name="db")
 app.add_typer(audit.app, name="audit")
+app.command()(rotate.rotate)
+app.command()(fleet.status)
 
 
 def run() -> None:
@@ -33,7 +35,7 @@ def run() -> None:
         app()
     except KeysvcError as error:
         sys.stderr.write(f"keysvc: {error.message}\n")
-        sys.exit(1)
+        sys.exit(remote.EXIT_STOPPED if isinstance(error, remote.Stopped) else 1)
 
 
 @app.callback()

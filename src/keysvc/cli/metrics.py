@@ -6,8 +6,9 @@ Names and labels are fixed, and hold nothing of a caller's; docs/operations.md l
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -18,6 +19,9 @@ from keysvc.cli.assembly import Core, Limits
 from keysvc.cli.call_log import CallLog
 from keysvc.model.errors import KeysvcError, Misconfigured
 from keysvc.service.cache import Cache, Lookups
+
+SOON = timedelta(days=7)
+"""What counts as due, before it is overdue."""
 
 
 def new_registry() -> CollectorRegistry:
@@ -41,13 +45,15 @@ class Parts(Collector):
     calls_waiting: Callable[[], int]
 
     def collect(self) -> Iterable[Metric]:
-        """A database out of reach takes only the audit's numbers away."""
+        """A database out of reach takes only the numbers away that stand in it."""
         yield _gauge("keysvc_calls_waiting", "Calls that wait for a thread.", self.calls_waiting())
         yield _counter("keysvc_call_lines_lost", "Lines of calls that stderr did not take.", self.call_log.lost)
         yield self._refusals()
         yield from self._token()
         yield from self._memory()
-        yield from self._audit()
+        with suppress(KeysvcError):
+            yield from self._rotation()
+            yield from self._audit()
 
     def _refusals(self) -> Metric:
         refused = CounterMetricFamily(
@@ -82,11 +88,15 @@ class Parts(Collector):
         yield _counter("keysvc_epoch_reads", "Reads of the database's epoch begun.", self.core.store.epoch.reads)
         yield _gauge("keysvc_epoch", "The epoch that this process has seen.", self.cache.epoch)
 
+    def _rotation(self) -> Iterator[Metric]:
+        store, now = self.core.store, self.core.now()
+        yield _gauge("keysvc_credentials_overdue", "Credentials past their rotate_before.", store.overdue(now))
+        soon = store.overdue(now + SOON) - store.overdue(now)
+        yield _gauge("keysvc_credentials_due", "Credentials whose rotate_before comes within a week.", max(0, soon))
+        yield _gauge("keysvc_keys_retiring", "Renewed keys whose overlap has not ended.", store.retiring(now))
+
     def _audit(self) -> Iterator[Metric]:
-        try:
-            end, head = self.core.store.audit_end(), self.core.store.last_audit_head()
-        except KeysvcError:
-            return
+        end, head = self.core.store.audit_end(), self.core.store.last_audit_head()
         signed = head.sequence if head else 0
         yield _gauge("keysvc_audit_unsigned_events", "Events after the last signature.", max(0, end.sequence - signed))
         if head is not None:

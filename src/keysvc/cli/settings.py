@@ -46,6 +46,15 @@ class Settings(BaseSettings):
     log_calls: Annotated[bool, Field(description="A line in the log for each call")] = True
     metrics_listen: Annotated[str | None, Field(description="HOST:PORT of the metrics, for Prometheus")] = None
     traces: Annotated[bool, Field(description="A span for each call, sent by OTLP over HTTP")] = False
+    address: Annotated[str | None, Field(description="Where commands find keysvc; KEYSVC_LISTEN unless set")] = None
+    credentials_file: Annotated[
+        Path | None, Field(description="NAME:PASSWORD of who gives commands; mode 0600. `keysvc dev`'s unless set")
+    ] = None
+    ca: Annotated[Path | None, Field(description="The CA of the server's certificate, for commands, PEM")] = None
+    client_certificate: Annotated[
+        Path | None, Field(description="A certificate of who gives commands, in the place of a password, PEM")
+    ] = None
+    client_key: Annotated[Path | None, Field(description="That certificate's key, PEM")] = None
 
 
 _MAX_PORT = 65535

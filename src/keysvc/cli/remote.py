@@ -1,0 +1,70 @@
+"""What commands that work over gRPC share: where keysvc is, who asks, and how a failed call is told."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from keysvc.cli.files import read_private
+from keysvc.cli.settings import Settings, read_settings
+from keysvc.client import Basic, CallFailed, Client, Tls
+from keysvc.model.errors import KeysvcError, Misconfigured
+
+EXIT_STOPPED = 3
+"""Apart from failing, so that a program can tell."""
+
+
+class Stopped(KeysvcError):
+    """A command ended where it is not safe to go on. Its message says why, and how to go on."""
+
+    reason = "STOPPED"
+
+
+@contextmanager
+def connected() -> Iterator[Client]:
+    """As the settings say. Raises Misconfigured for what cannot be used, and where keysvc is not there or refuses."""
+    settings = read_settings()
+    target = settings.address or settings.listen
+    try:
+        client = Client(target, _authorization(settings), tls=_tls(settings))
+    except OSError as error:
+        raise Misconfigured(f"Cannot read {error.filename}: {error.strerror}") from None
+    except ValueError as error:
+        raise Misconfigured(str(error)) from None
+    with client:
+        try:
+            yield client
+        except CallFailed as error:
+            raise Misconfigured(_told(error, target)) from None
+
+
+def is_watched() -> bool:
+    """Whether a person reads: then there are tables and colour, and otherwise plain lines."""
+    return sys.stdout.isatty()
+
+
+def _tls(settings: Settings) -> Tls | None:
+    if settings.ca is None and settings.client_certificate is None:
+        return None
+    return Tls(settings.ca, settings.client_certificate, settings.client_key)
+
+
+def _authorization(settings: Settings) -> Basic | None:
+    """A certificate is proof enough, unless a password is named too."""
+    if settings.credentials_file is None and settings.client_certificate is not None:
+        return None
+    path = settings.credentials_file or settings.home / "admin-credentials"
+    text = read_private(path, "credentials file", "KEYSVC_CREDENTIALS_FILE").decode(errors="replace")
+    name, colon, password = text.strip().partition(":")
+    if not (name and colon and password):
+        raise Misconfigured(f"{path} does not hold NAME:PASSWORD. Set KEYSVC_CREDENTIALS_FILE")
+    return Basic.of(name, password)
+
+
+def _told(error: CallFailed, target: str) -> str:
+    if error.reason:
+        return f"{error.message} ({error.reason})"
+    if error.code == "UNAVAILABLE":
+        return f"keysvc does not answer on {target}: is it running there? Set KEYSVC_ADDRESS; with TLS, KEYSVC_CA too"
+    return f"The call failed with {error.code}: {error.message}"

@@ -1,0 +1,31 @@
+"""From a webhook as received to what it claims: the bytes that were signed, the signatures, the time.
+
+Every verification comes here, so nothing is made that is not handed on. Who signed is found out by the service.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from keysvc.webhooks.forms import FORMS
+from keysvc.webhooks.schemes import Claim, Delivery, Scheme
+
+DEFAULT_TOLERANCE = timedelta(seconds=300)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def read(scheme: Scheme, delivery: Delivery) -> Claim:
+    """Raises Malformed for what the sender did; InvalidField where SQUARE is given no url, which the caller knows."""
+    return FORMS[scheme].read(delivery)
+
+
+def fresh(claim: Claim, now: datetime, tolerance: timedelta) -> bool:
+    """Whether the signed time is within the tolerance of now, before or after. Without a signed time it always is.
+
+    In whole microseconds: fifteen digits of seconds are more than a timedelta or a float holds.
+    """
+    if claim.time is None:
+        return True
+    apart = (now - _EPOCH) // _MICROSECOND - claim.time * 1_000_000
+    return abs(apart) <= tolerance // _MICROSECOND
