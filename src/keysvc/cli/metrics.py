@@ -90,9 +90,10 @@ class Parts(Collector):
 
     def _rotation(self) -> Iterator[Metric]:
         store, now = self.core.store, self.core.now()
-        yield _gauge("keysvc_credentials_overdue", "Credentials past their rotate_before.", store.overdue(now))
-        soon = store.overdue(now + SOON) - store.overdue(now)
-        yield _gauge("keysvc_credentials_due", "Credentials whose rotate_before comes within a week.", max(0, soon))
+        overdue, in_a_week = store.overdue(now), store.overdue(now + SOON)
+        yield _gauge("keysvc_credentials_overdue", "Credentials past their rotate_before.", overdue)
+        soon = max(0, in_a_week - overdue)
+        yield _gauge("keysvc_credentials_due", "Credentials whose rotate_before comes within a week.", soon)
         yield _gauge("keysvc_keys_retiring", "Renewed keys whose overlap has not ended.", store.retiring(now))
 
     def _audit(self) -> Iterator[Metric]:
