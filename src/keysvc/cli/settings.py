@@ -46,13 +46,13 @@ class Settings(BaseSettings):
     log_calls: Annotated[bool, Field(description="A line in the log for each call")] = True
     metrics_listen: Annotated[str | None, Field(description="HOST:PORT of the metrics, for Prometheus")] = None
     traces: Annotated[bool, Field(description="A span for each call, sent by OTLP over HTTP")] = False
-    address: Annotated[str | None, Field(description="Where commands find keysvc; KEYSVC_LISTEN unless set")] = None
+    address: Annotated[str | None, Field(description="Where `keysvc rotate` and `keysvc status` find keysvc")] = None
     credentials_file: Annotated[
-        Path | None, Field(description="NAME:PASSWORD of who gives commands; mode 0600. `keysvc dev`'s unless set")
+        Path | None, Field(description="A file with NAME:PASSWORD of who gives these commands; mode 0600")
     ] = None
-    ca: Annotated[Path | None, Field(description="The CA of the server's certificate, for commands, PEM")] = None
+    ca: Annotated[Path | None, Field(description="The CA of the server's certificate, for these commands, PEM")] = None
     client_certificate: Annotated[
-        Path | None, Field(description="A certificate of who gives commands, in the place of a password, PEM")
+        Path | None, Field(description="A certificate of who gives them, in the place of a password, PEM")
     ] = None
     client_key: Annotated[Path | None, Field(description="That certificate's key, PEM")] = None
 

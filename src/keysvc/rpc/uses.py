@@ -72,7 +72,7 @@ class UseRpcs:
         name = parse_merchant_or_credential(request.name)
         scheme = _scheme_of(request.scheme)
         delivery = Delivery(
-            request.headers,
+            dict(request.headers),
             sized(request.body, "body", MAX_MESSAGE),
             sized(request.url, "url"),
             _sized_fields(request),
