@@ -7,8 +7,8 @@ packages_for() {
     case "$1" in
         run) echo softhsm2 ;;
         bench) echo softhsm2 nghttp2-client ;; # h2load, a load that costs less than a Python client
-        # A database, a compiler for PKCS#11 modules that misbehave, and the bench, which is tested too.
-        test) echo softhsm2 postgresql gcc libc6-dev nghttp2-client ;;
+        # A database, a compiler for PKCS#11 modules that misbehave, the bench, which is tested too, and the README's curl.
+        test) echo softhsm2 postgresql gcc libc6-dev nghttp2-client curl ;;
         venv) echo python3-venv ;; # Debian's python3 makes no environment without it
         *) return 1 ;;
     esac

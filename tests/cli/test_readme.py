@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -39,21 +41,45 @@ def _stable(text: str) -> str:
     return text.strip()
 
 
-def _run_in_shell(commands: list[str], directory: Path) -> list[str]:
-    script = "".join(f"{command}\necho '{_END}'\n" for command in commands)
+def _run_in_shell(commands: list[str], directory: Path, address: str) -> list[str]:
+    script = "trap 'kill $(jobs -p)' EXIT\n" + "".join(f"{command}\necho '{_END}'\n" for command in commands)
     done = subprocess.run(
-        ["bash", "-eu", "-c", script], cwd=directory, capture_output=True, text=True, check=False, timeout=60
-    )
+        ["bash", "-eu", "-c", script], cwd=directory, capture_output=True, text=True, check=False, timeout=90,
+        env={**os.environ, "KEYSVC_ADDRESS": address},
+    )  # fmt: skip
     assert "" == done.stderr
     return done.stdout.split(f"{_END}\n")[:-1]
 
 
+def _write_endpoint(readme: str, path: Path, replaced: dict[str, str]) -> None:
+    """The program that the README shows, under the name that it says."""
+    [program] = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    path.write_text(_replace(program, replaced))
+
+
+def _replace(text: str, replaced: dict[str, str]) -> str:
+    for shown, actual in replaced.items():
+        text = text.replace(shown, actual)
+    return text
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 def test_the_readmes_lines_print_what_it_shows(tmp_path: Path) -> None:
-    lines = _console_lines((ROOT / "README.md").read_text())
+    readme = (ROOT / "README.md").read_text()
+    lines = _console_lines(readme)
     (tmp_path / ".venv").symlink_to(sys.prefix)
     server = DevServer(tmp_path / "var").start()
+    port = _free_port()
+    replaced = {ADDRESS: server.address, "127.0.0.1:8000": f"127.0.0.1:{port}", ", 8000)": f", {port})"}
+    _write_endpoint(readme, tmp_path / "var" / "endpoint.py", replaced)
     try:
-        printed = _run_in_shell([command.replace(ADDRESS, server.address) for command, _ in lines], tmp_path)
+        printed = _run_in_shell([_replace(command, replaced) for command, _ in lines], tmp_path, server.address)
     finally:
         server.stop()
     assert 7 < len(lines)

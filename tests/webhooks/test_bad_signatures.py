@@ -128,6 +128,7 @@ STRIPE_LISTS = {
     "another scheme alone": ("t={time},v0={right}", MALFORMED),
     "no time": ("v1={right}", MALFORMED),
     "two times": ("t={time},t={time},v1={right}", MALFORMED),
+    "two headers joined": ("t={time},v1={right}, t={time},v1={right}", MALFORMED),
     "two times, one empty": ("t={time},t=,v1={right}", MALFORMED),
     "no signature": ("t={time}", MALFORMED),
     "an empty signature": ("t={time},v1=", MALFORMED),

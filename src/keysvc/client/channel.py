@@ -14,8 +14,8 @@ import grpc
 from keysvc.client.methods import service_config
 
 Authorization: TypeAlias = Callable[[], str]
-"""Makes the `authorization` header of one call or batch. Asked by whichever thread makes the call: with batches, by gRPC's
-own too, so it must not wait for a call of the same client."""
+"""Makes the `authorization` header of one call or batch. Asked by whichever thread makes the call: with
+batches that may be gRPC's own, so it must not wait for a call of the same client."""
 
 _LOCAL = re.compile(r"unix(-abstract)?:.+|(dns:///|ipv4:|ipv6:)?(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?")
 _LARGEST = 9 * 1024 * 1024

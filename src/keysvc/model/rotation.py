@@ -110,6 +110,11 @@ class Rotation:
             if key.retiring or (self.is_old(key) and key.slot is secondary):
                 yield self._revoke(key)
 
+    def _unused(self) -> str:
+        if not self._unused_for:
+            return "Nobody uses it"
+        return f"Nobody has used it for {str(self._unused_for).removesuffix(', 0:00:00')}"
+
     @property
     def _older(self) -> Standing | None:
         """The older of two current keys."""
@@ -134,7 +139,7 @@ class Rotation:
     def _revoke(self, key: Standing) -> Step:
         version = key.version if key.retiring else 0
         if self.can_be_revoked(key):
-            return Step(Action.REVOKE, key.slot, version, True, f"Nobody has used it for {self._unused_for}")
+            return Step(Action.REVOKE, key.slot, version, True, self._unused())
         used = key.calls.last_used_time
         when = used.isoformat(timespec="seconds") if used else "?"
         names = (principal_name(principal) if principal else "a caller not known" for principal, _ in key.callers[:3])

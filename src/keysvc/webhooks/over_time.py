@@ -86,7 +86,8 @@ def _stripe_items(text: str) -> tuple[str, tuple[bytes, ...]]:
                 signatures.append(signature)
         elif item.startswith("t="):
             times.append(item[2:])
-    if len(times) != 1 or not signatures:
+    # A blank stands between two headers that were joined on the way (RFC 9110 section 5.3), and nowhere else.
+    if len(times) != 1 or not signatures or " " in text:
         raise Malformed(f"{_STRIPE} needs one t, and a v1 in lower-case hexadecimal")
     return times[0], tuple(signatures)
 

@@ -1,0 +1,1 @@
+"""The client. Its tests share a server whose answers a test writes down."""
