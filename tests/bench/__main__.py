@@ -19,15 +19,18 @@ from bench.cores import Cores
 from bench.figures import Plan, Steps
 from bench.populate import populate
 from bench.report import Line
-from bench.scenarios import before_after, beside_bare, creates, many_merchants, timing
+from bench.scenarios import batches, before_after, beside_bare, creates, many_merchants, timing, webhooks
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 BEFORE = "12d0c73"
 """The last commit at which every caller was an administrator."""
 FULL = Plan(
-    rounds=15, seconds=1.0, few=1_000, many=100_000, working_set=200, creates=100, asks=1_000, before=BEFORE
+    warm_ups=1, rounds=15, seconds=1.0, few=1_000, many=100_000, working_set=200, creates=100, asks=1_000,
+    before=BEFORE, finer=3,
 )  # fmt: skip
-QUICK = Plan(rounds=1, seconds=0.2, few=50, many=200, working_set=10, creates=10, asks=10, before=BEFORE)
+QUICK = Plan(
+    warm_ups=0, rounds=1, seconds=0.1, few=50, many=100, working_set=10, creates=10, asks=5, before=BEFORE, finer=1
+)  # fmt: skip
 
 Scenario = Callable[[Path, Plan, Cores, Steps], Sequence[Line]]
 
@@ -40,6 +43,8 @@ class Section(StrEnum):
     C = "C"
     D = "D"
     E = "E"
+    F = "F"
+    G = "G"
 
 
 SCENARIOS: dict[Section, Scenario] = {
@@ -48,7 +53,10 @@ SCENARIOS: dict[Section, Scenario] = {
     Section.C: creates.run,
     Section.D: before_after.run,
     Section.E: timing.run,
+    Section.F: batches.run,
+    Section.G: webhooks.run,
 }
+BY_H2LOAD = (Section.A, Section.D, Section.F, Section.G)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -67,13 +75,14 @@ def bench(
     before: Annotated[str, typer.Option(help="The commit that D measures this tree against.")] = BEFORE,
     write: Annotated[bool, typer.Option("--write", help="Write docs/performance.md too.")] = False,
 ) -> None:
-    """Measure keysvc beside a bare gRPC server, a bare token, and itself at an earlier commit.
+    """Measure keysvc beside a bare gRPC server, a bare token, OpenBao, and itself at an earlier commit.
 
     State stands in TMPDIR: let it be a real disk.
     """
     sections = [only] if only else list(Section)
-    if {Section.A, Section.D} & set(sections) and shutil.which("h2load") is None:
-        typer.echo("bench: h2load is missing, which A and D need: apt-get install nghttp2-client", err=True)
+    if set(BY_H2LOAD) & set(sections) and shutil.which("h2load") is None:
+        needing = ", ".join(BY_H2LOAD)
+        typer.echo(f"bench: h2load is missing, which {needing} need: apt-get install nghttp2-client", err=True)
         raise typer.Exit(1)
     if Section.D in sections and not is_here(before):
         typer.echo(
@@ -99,8 +108,7 @@ def bench(
 
 def _measure(state: Path, plan: Plan, chosen: Cores, steps: Steps, sections: list[Section]) -> list[Line]:
     home = state / "few"
-    few = range(0, plan.many, plan.many // plan.few)
-    populate(home, few, chosen, steps.begin(f"making {plan.few:,} merchants", plan.few))
+    populate(home, plan.few_numbers, chosen, steps.begin(f"making {plan.few:,} merchants", plan.few))
     return [row for section in sections for row in SCENARIOS[section](home, plan, chosen, steps)]
 
 

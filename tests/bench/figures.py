@@ -16,6 +16,8 @@ Series = list[float]
 class Plan:
     """How much is measured."""
 
+    warm_ups: int
+    """Rounds under load that are not counted."""
     rounds: int
     seconds: float
     few: int
@@ -26,6 +28,13 @@ class Plan:
     """Of each kind of question whose times are compared."""
     before: str
     """The commit that the tree is measured against."""
+    finer: int
+    """Rounds of that comparison in the place of each, shorter by as much: a ratio so near to its goal needs many."""
+
+    @property
+    def few_numbers(self) -> range:
+        """Which merchants the few are: spread over the many."""
+        return range(0, self.many, self.many // self.few)
 
 
 @dataclass(frozen=True, slots=True)

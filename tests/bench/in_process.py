@@ -26,8 +26,8 @@ from keysvc.hsm.keys import KeyShape
 from keysvc.model.names import CredentialName
 from keysvc.model.slots import HmacAlgorithm, Slot
 from keysvc.service.audit import AuditSigner
-from keysvc.service.calls import Caller, record
-from keysvc.service.lifecycle import Lifecycle, Request
+from keysvc.service.calls import Caller, Request, record
+from keysvc.service.lifecycle import Lifecycle
 from keysvc.service.material import Maker
 from keysvc.service.usage import Usage
 from keysvc.store.engine import open_engine

@@ -103,7 +103,7 @@ def _add(core: Core, maker: Maker, change: Change, merchant: str) -> str:
     change.add_merchant(record)
     name = CredentialName(merchant, Slot.PRIMARY_HMAC_KEY)
     fresh = maker.make(name, recipe(name, None, None), None)
-    SlotEdit(change, core.sealer, name, record, None, []).fill(fresh, now())
+    SlotEdit(change, core.sealer, name, record, None, []).fill(fresh, now(), None)
     return f"{merchant} {_mac(fresh, message_for(merchant))}\n"
 
 

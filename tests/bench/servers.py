@@ -43,7 +43,10 @@ def bare_server(threads: int, cores: Cores) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def keysvc(home: Path, cores: Cores, source: Source = THIS_TREE, **environment: str) -> Iterator[Target]:
-    """`keysvc dev` on a home that is there, called as its administrator. `environment` adds KEYSVC_… settings."""
+    """`keysvc dev` on a home that is there, called as its administrator. `environment` adds KEYSVC_… settings.
+
+    Killed at the end, as everything here is: its database stands that, and draining takes half a second.
+    """
     server = DevServer(home, PYTHONPATH=source.path, **environment)
     with on_core(cores.server):
         server.start()
@@ -52,7 +55,7 @@ def keysvc(home: Path, cores: Cores, source: Source = THIS_TREE, **environment: 
             authorization = client.metadata[0][1]
         yield Target(server.address, server.pid, authorization)
     finally:
-        server.stop()
+        server.kill()
 
 
 @contextmanager

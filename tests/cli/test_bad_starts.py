@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.program import MODULE_PATH, assert_refused, run
+from support.program import MODULE_PATH, assert_refused, run, run_anew
 from support.server import DevServer
 
 
@@ -91,7 +91,7 @@ def test_a_home_that_cannot_be_written_to(tmp_path: Path) -> None:
     locked.mkdir(mode=0o500)
     # root may write anywhere unless that capability is taken away.
     prefix = ("setpriv", "--bounding-set", "-dac_override") if os.getuid() == 0 else ()
-    assert_refused(run("dev", settings=settings_of(locked), prefix=prefix), str(locked), "KEYSVC_HOME")
+    assert_refused(run_anew("dev", settings=settings_of(locked), prefix=prefix), str(locked), "KEYSVC_HOME")
 
 
 def test_a_taken_port(home: Path, taken_port: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 from support.asking import ask, slot_of, verify_mac
 from support.outside import key_of, mac_of
 from support.production import Production
-from support.program import assert_refused, run, serving
+from support.program import assert_refused, run, run_anew, serving
 from support.server import Client, refusal
 
 
@@ -72,10 +72,10 @@ def test_a_lost_administrators_password_is_renewed_and_the_old_one_stops(blank: 
     lost = blank.admin_credentials.read_text()
     blank.admin_credentials.unlink()
     assert "nothing was missing\n" == blank.initialise().stdout
-    renewed = run("init", "--renew-admin", "--admin-credentials", str(blank.admin_credentials), settings=blank.settings)
-    assert (0, f"renewed the password of admin, its credentials in {blank.admin_credentials}\n") == (
-        renewed.returncode, renewed.stdout
-    )  # fmt: skip
+    to = str(blank.admin_credentials)
+    renewed = run_anew("init", "--renew-admin", "--admin-credentials", to, settings=blank.settings)
+    done = (renewed.returncode, renewed.stdout)
+    assert (0, f"renewed the password of admin, its credentials in {to}\n") == done
     with serving("serve", blank.settings, blank.directory) as running:
         with Client(running.address, lost) as client:
             told = refusal(lambda: client.active_merchant("m"))
@@ -97,8 +97,8 @@ def test_serve_without_init_says_to_run_it_and_makes_no_keys(blank: Production) 
 
 def test_serve_with_an_untouched_database_says_to_init_it(ready: Production, tmp_path: Path) -> None:
     settings = {**ready.settings, "KEYSVC_DATABASE_URL": f"sqlite:///{tmp_path / 'other.db'}"}
-    assert 0 == run("db", "upgrade", settings=settings).returncode
-    assert_refused(run("serve", settings=settings), "keysvc init")
+    assert 0 == run_anew("db", "upgrade", settings=settings).returncode
+    assert_refused(run_anew("serve", settings=settings), "keysvc init")
 
 
 def test_another_tokens_database_is_refused(ready: Production, blank: Production) -> None:
@@ -117,8 +117,9 @@ def test_another_tokens_database_is_refused(ready: Production, blank: Production
     ],
 )
 def test_a_missing_setting_is_named(ready: Production, missing: str, command: str) -> None:
+    """Here in a program that is started from nothing."""
     settings = {name: value for name, value in ready.settings.items() if name != missing}
-    assert_refused(run(*command.split(), settings=settings), f"Set {missing}")
+    assert_refused(run_anew(*command.split(), settings=settings), f"Set {missing}")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 from support.asking import ask, refused, request, slot_of, verify_mac
 from support.collector import Collector, collecting
-from support.program import assert_refused, run
+from support.program import assert_refused, run_anew
 from support.server import Client, DevServer
 from support.waiting import code_of, until
 
@@ -125,4 +125,4 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path: Path) -> None
         "KEYSVC_TRACES": "true", "KEYSVC_HOME": str(tmp_path / "home"), "KEYSVC_LISTEN": "127.0.0.1:0",
         "PYTHONPATH": str(tmp_path),
     }  # fmt: skip
-    assert_refused(run("dev", settings=settings), "KEYSVC_TRACES", "pip install 'keysvc[traces]'")
+    assert_refused(run_anew("dev", settings=settings), "KEYSVC_TRACES", "pip install 'keysvc[traces]'")

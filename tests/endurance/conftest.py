@@ -14,6 +14,7 @@ class Sizes:
 
     soak: bool
     stress_seconds: float
+    rotation_seconds: float
     machine_examples: int
     machine_steps: int
     kills: int
@@ -22,10 +23,24 @@ class Sizes:
 
 
 SHORT = Sizes(
-    False, stress_seconds=5, machine_examples=20, machine_steps=20, kills=6, scan_rounds=1, fuzzed_calls=2_000
+    False,
+    stress_seconds=5,
+    rotation_seconds=3,
+    machine_examples=20,
+    machine_steps=20,
+    kills=6,
+    scan_rounds=1,
+    fuzzed_calls=2_000,
 )
 FULL = Sizes(
-    True, stress_seconds=20, machine_examples=200, machine_steps=50, kills=50, scan_rounds=10, fuzzed_calls=100_000
+    True,
+    stress_seconds=20,
+    rotation_seconds=60,
+    machine_examples=200,
+    machine_steps=50,
+    kills=50,
+    scan_rounds=10,
+    fuzzed_calls=100_000,
 )
 
 

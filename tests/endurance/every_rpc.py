@@ -1,7 +1,7 @@
 """The rpcs of credentials and merchants, with every kind and format of secret, telling a Vault of each secret in them.
 
-A new rpc must find its place here or in `every_other_rpc`: the test that runs them compares what was called with the
-services.
+A new rpc must find its place here, in `every_rotation_rpc` or in `every_other_rpc`: the test that runs them compares
+what was called with the services.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from keysvc.v1 import merchant_service_pb2 as mpb
 from keysvc.v1.credential_pb2 import Credential, Secret
 
 IMPORT = "ImportCredential"
-_VIEWS = ("Get", "List", "Revoke", "Import", "Update", "Disable", "Verify")
+_VIEWS = (
+    "Get", "List", "Revoke", "Import", "Update", "Disable", "Verify", "Batch", "Swap", "Schedule", "Summarize",
+)  # fmt: skip
 OAEP = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
 _SHA1, _SHA512 = Credential.HmacAlgorithm.HMAC_SHA1, Credential.HmacAlgorithm.HMAC_SHA512
 

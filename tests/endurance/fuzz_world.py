@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from cryptography.hazmat.primitives import serialization
@@ -25,8 +26,10 @@ _RIGHTS: dict[str, dict[str, bool]] = {
 }
 _LISTING = ("MERCHANT", "SERVICE")
 JWT_CALLER = "caller-psp"
+_DAY = {"seconds": 86_400}
 _IMPORTS = {
     "primary-hmac-key": (planted.KEY.hex(), "HEX"),
+    "secondary-hmac-key": (planted.KEY[:-1].hex(), "HEX"),
     "primary-rest-api-key": (planted.TEXT, "TEXT"),
     "api-password": (planted.PASSWORD, "HEX_UPPER_32"),
 }
@@ -72,6 +75,7 @@ class FuzzWorld:
             self._ask("ListMerchants", page_size=1).next_page_token,
             self._ask("ListPrincipals", page_size=1).next_page_token,
             self._ask("ListAuditEvents", page_size=1).next_page_token,
+            self._ask("ListCredentials", parent="merchants/-", due_within=_DAY, page_size=1).next_page_token,
         ]
         key = serialization.load_pem_public_key(self._ask("GetImportKey").public_key.encode())
         assert isinstance(key, rsa.RSAPublicKey)
@@ -87,7 +91,9 @@ class FuzzWorld:
         """Keys in some slots; returns something that one of them encrypted."""
         for slot, (secret, secret_format) in _IMPORTS.items():
             name = f"{merchant}/credentials/{slot}"
-            self._ask("ImportCredential", name=name, secret=secret, secret_format=secret_format)
+            soon = {"seconds": int(time.time()) + 3600}
+            fields = {"secret": secret, "secret_format": secret_format, "rotate_before": soon}
+            self._ask("ImportCredential", name=name, **fields)
         encryption = f"{merchant}/credentials/encryption-password"
         self._ask("CreateCredential", name=encryption)
         plaintext = planted.KEY * 2

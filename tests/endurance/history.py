@@ -1,23 +1,23 @@
-"""A recorded history of calls, and from it how long each version of each key lived.
+"""A recorded history of calls: what was asked when, and what was answered.
 
-Times are `time.monotonic_ns` of one process. A call takes effect at some instant between its begin and
-its end, so every life has two bounds: the span in which the version surely counted, and the longest in
-which it possibly did.
+Times are `time.time_ns` of this machine, the clock by which the server ends overlaps: so an overlap's end is
+exact. A call takes effect at some instant between its begin and its end.
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from endurance.keys import Answer, Key
+from endurance.keys import Answer, Key, Place
 
 CREATE, RENEW, REVOKE = "CreateCredential", "RenewCredential", "RevokeCredential"
-CLOCK_SLACK = 5_000_000
-"""Nanoseconds. An overlap ends by the server's wall clock, which may run a little apart from the monotonic one."""
+REVOKE_ONE = "RevokeCredential of one version"
+SWAP = "SwapCredentials"
+FILLS = (CREATE, RENEW, SWAP)
+"""The changes that put a key into a slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,23 +36,29 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A create, renew or revoke that was answered. `key` is the new one; the one that ended, for a revoke."""
+    """A change of one slot that was answered. A swap is two: one of each slot.
+
+    `key` is the one that stands in the slot since; for a revoke, the one that ended.
+    """
 
     span: Span
     method: str
     key: Key
-    overlap: float = 0
-    """Nanoseconds that the key before this one still verifies."""
+    previous_ends: int | None = None
+    """When the overlap ends of the key before this one; None where that ended at once."""
+    source: Place | None = None
+    """Where a swapped key stood before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """A verification at `name` that was answered. `key` is None where what was presented was forged."""
+    """A verification at `name` that was answered: is this by a key of the slot, or by one of its pair?"""
 
     span: Span
     name: str
     slot: str
-    key: Key | None
+    keys: tuple[Key, ...]
+    """Those that signed what was presented, known by a place where they stood; none where it was forged."""
     answer: Answer
 
 
@@ -64,8 +70,18 @@ class Signed:
     name: str
     message: bytes
     mac: bytes
-    credential: str
-    version: int
+    signer: Place
+
+
+@dataclass(frozen=True, slots=True)
+class SignedByAll:
+    """A webhook that was signed at `name` by every live key, the first as a MAC would be."""
+
+    span: Span
+    name: str
+    message: bytes
+    macs: tuple[bytes, ...]
+    signers: tuple[Place, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,42 +90,15 @@ class Refused:
 
     span: Span
     name: str
+    slot: str
+    """The one asked for, or one of the pair that the name stands for."""
     method: str
     reason: str
+    version: int = 0
+    """The one to be revoked."""
 
 
-Event = Changed | Verified | Signed | Refused
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """The span in which something surely was so, and the longest in which it possibly was."""
-
-    surely: Span
-    possibly: Span
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """How long one version was its slot's current key, and how long it verified."""
-
-    key: Key
-    current: Bounds
-    verifies: Bounds
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    span: Span
-    overlap: float = 0
-
-    @property
-    def earliest(self) -> float:
-        return self.span.begin + self.overlap - (CLOCK_SLACK if self.overlap else 0)
-
-    @property
-    def latest(self) -> float:
-        return self.span.end + self.overlap + (CLOCK_SLACK if self.overlap else 0)
+Event = Changed | Verified | Signed | SignedByAll | Refused
 
 
 def by_credential(events: Iterable[Event]) -> dict[str, list[Changed]]:
@@ -121,22 +110,26 @@ def by_credential(events: Iterable[Event]) -> dict[str, list[Changed]]:
     return found
 
 
-def lives(changes: list[Changed]) -> dict[int, Life]:
-    """By version. The changes are those of one credential, and in order (see `disorder`)."""
-    births = {change.key.version: change for change in changes if change.method != REVOKE}
-    revokes = [change for change in changes if change.method == REVOKE]
-    return {version: _life(birth, births.get(version + 1), revokes) for version, birth in births.items()}
-
-
-def disorder(changes: list[Changed]) -> list[str]:
+def disorder(changes: dict[str, list[Changed]]) -> list[str]:
     """What cannot be: versions that were skipped or given out twice, or in another order than the calls'."""
-    births = sorted((c for c in changes if c.method != REVOKE), key=lambda change: change.key.version)
+    faults = [f"{name}: {fault}" for name, listed in changes.items() for fault in _disorder(listed)]
+    filled = {change.key.place for listed in changes.values() for change in listed if change.method in FILLS}
+    moved = [change for listed in changes.values() for change in listed if change.source]
+    return faults + [
+        f"{change.source} was moved and never held a key" for change in moved if change.source not in filled
+    ]
+
+
+def _disorder(changes: list[Changed]) -> list[str]:
+    births = sorted((c for c in changes if c.method in FILLS), key=lambda change: change.key.version)
     revoked = [change.key.version for change in changes if change.method == REVOKE]
+    retired = [change.key.version for change in changes if change.method == REVOKE_ONE]
     versions = [birth.key.version for birth in births]
     if versions != list(range(1, len(births) + 1)):
         return [f"the answers tell of versions {versions}"]
-    if len(set(revoked)) != len(revoked) or not set(revoked) <= set(versions):
-        return [f"the answers tell of revoked versions {sorted(revoked)}, of {versions[-1:]}"]
+    for ended in (revoked, retired):
+        if len(set(ended)) != len(ended) or not set(ended) <= set(versions):
+            return [f"the answers tell of revoked versions {sorted(ended)}, of {versions[-1:]}"]
     faults = []
     for before, after in pairwise(births):
         if after.span.end < before.span.begin:
@@ -144,19 +137,3 @@ def disorder(changes: list[Changed]) -> list[str]:
         if (after.method == CREATE) != (before.key.version in revoked):
             faults.append(f"{after.key} came of {after.method}, with {revoked} revoked")
     return faults
-
-
-def _life(birth: Changed, successor: Changed | None, revokes: list[Changed]) -> Life:
-    version = birth.key.version
-    own_end = [_End(change.span) for change in revokes if change.key.version == version]
-    replaced = [_End(successor.span)] if successor and successor.method == RENEW else []
-    overlapped = [_End(successor.span, successor.overlap)] if successor and successor.method == RENEW else []
-    # A revoke ends every key of the slot, those that are retiring too.
-    any_end = [_End(change.span) for change in revokes if change.key.version >= version]
-    return Life(birth.key, _bounds(birth.span, own_end + replaced), _bounds(birth.span, any_end + overlapped))
-
-
-def _bounds(birth: Span, ends: list[_End]) -> Bounds:
-    earliest = min((end.earliest for end in ends), default=math.inf)
-    latest = min((end.latest for end in ends), default=math.inf)
-    return Bounds(surely=Span(birth.end, earliest), possibly=Span(birth.begin, latest))

@@ -4,8 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from endurance.history import Event, Life, Refused, Signed, Span, Verified, by_credential, disorder, lives
-from endurance.keys import HMAC_PAIR, asked_slots, merchant_of, slot_of
+from endurance.history import (
+    CREATE,
+    RENEW,
+    REVOKE,
+    REVOKE_ONE,
+    SWAP,
+    Event,
+    Refused,
+    Signed,
+    SignedByAll,
+    Span,
+    Verified,
+    by_credential,
+    disorder,
+)
+from endurance.keys import HMAC_PAIR, Key, Place, asked_slots, merchant_of
+from endurance.lives import Life, Lives
 from endurance.slots import MAX_RETIRING
 
 
@@ -15,12 +30,31 @@ class Judge:
     def __init__(self, events: Iterable[Event]) -> None:
         self._events = list(events)
         changes = by_credential(self._events)
-        self._disorder = [f"{name}: {fault}" for name, listed in changes.items() for fault in disorder(listed)]
-        self._lives = {} if self._disorder else {name: lives(listed) for name, listed in changes.items()}
+        self._disorder = disorder(changes)
+        self._lives = Lives({} if self._disorder else changes)
 
     def faults(self) -> list[str]:
         """Empty where nothing is wrong."""
         return self._disorder or [f"{fault}: {event}" for event in self._events for fault in self._judge(event)]
+
+    def rightful(self) -> int:
+        """How many verifications had to be accepted: with a key that was live all the time, where it was asked for."""
+        return sum(
+            self._lives.surely_lived(event.span, key, _asked(event.name, event.slot))
+            for event, key in self._presented()
+        )
+
+    def late(self) -> int:
+        """How many had to be refused since what had signed had ended before they began."""
+        return sum(event.span.begin > self._lives.whole(key).possibly.end for event, key in self._presented())
+
+    def _presented(self) -> Iterator[tuple[Verified, Key]]:
+        """What was signed by one key."""
+        for event in self._events:
+            if isinstance(event, Verified) and len(event.keys) == 1:
+                key = self._lives.key(event.keys[0].place)
+                if key is not None:
+                    yield event, key
 
     def _judge(self, event: Event) -> Iterator[str]:
         match event:
@@ -29,77 +63,127 @@ class Judge:
             case Verified():
                 yield from self._judge_invalid(event)
             case Signed():
-                yield from self._judge_signed(event)
+                yield from self._judge_signer(event.span, event.name, event.signer)
+                yield from self._judge_mac(event.signer, event.message, event.mac)
+            case SignedByAll():
+                yield from self._judge_signed_by_all(event)
             case Refused():
                 yield from self._judge_refused(event)
             case _:
                 return  # changes were looked at together
 
     def _judge_valid(self, event: Verified) -> Iterator[str]:
-        if event.key is None:
+        life = self._lives.at.get((event.answer.credential, event.answer.version))
+        if not event.keys:
             yield "a forged MAC or key was accepted"
-            return
-        if (event.key.credential, event.key.version) != (event.answer.credential, event.answer.version):
+        elif life is None or life.key not in [self._lives.key(key.place) for key in event.keys]:
             yield "another key is said to have matched"
-        life = self._lives[event.key.credential][event.key.version]
-        if not event.span.touches(life.verifies.possibly):
+        elif not event.span.touches(self._lives.whole(life.key).possibly):
             yield "a key that had ended was accepted"
-        if event.answer.retiring and event.span.within(life.current.surely):
-            yield "the slot's current key is said to be retiring"
-        if not event.answer.retiring and event.span.begin > life.current.possibly.end:
-            yield "a retiring key is said to be current"
+        elif life.place[0] not in _asked(event.name, event.slot):
+            yield "a key matched in a slot that was not asked"
+        elif not event.span.touches(life.verifies.possibly):
+            yield "a key matched where it did not stand"
+        else:
+            yield from _judge_retiring(event, life)
 
     def _judge_invalid(self, event: Verified) -> Iterator[str]:
-        asked = self._asked(event.name, event.slot)
+        asked = _asked(event.name, event.slot)
         if event.answer.result not in ("INVALID", "NO_LIVE_KEY"):
             yield "no such answer is right here"
-        if event.key and event.span.within(self._lives[event.key.credential][event.key.version].verifies.surely):
+        keys = [key for key in (self._lives.key(key.place) for key in event.keys) if key]
+        if any(self._lives.surely_lived(event.span, key, asked) for key in keys):
             yield "a live key was refused"
-        if event.answer.result == "NO_LIVE_KEY" and any(event.span.within(life.verifies.surely) for life in asked):
+        if event.answer.result == "NO_LIVE_KEY" and self._surely_has_key(event.span, asked):
             yield "there was a live key"
-        if event.answer.result == "INVALID" and not any(event.span.touches(life.verifies.possibly) for life in asked):
+        if event.answer.result == "INVALID" and not self._lives.possibly_live(event.span, asked):
             yield "there was no live key"
 
-    def _judge_signed(self, event: Signed) -> Iterator[str]:
-        life = self._lives.get(event.credential, {}).get(event.version)
+    def _judge_signer(self, span: Span, name: str, signer: Place) -> Iterator[str]:
+        """The key that signs first, or alone."""
+        asked, life = _asked(name, HMAC_PAIR[0]), self._lives.at.get(signer)
         if life is None:
             yield "there never was such a key"
-            return
-        if life.key.mac(event.message) != event.mac:
-            yield "the MAC is wrong"
-        if not event.span.touches(life.current.possibly):
+        elif signer[0] not in asked:
+            yield "a key signed that was not asked"
+        elif not span.touches(life.current.possibly):
             yield "a key signed that was not current"
-        first = self._asked(event.name, slot_of(event.credential), count=1)
-        if life not in first and any(event.span.within(other.current.surely) for other in first):
+        elif signer[0] != asked[0] and self._lives.surely_held(span, asked[0]):
             yield "the secondary key signed while there was a primary"
 
+    def _judge_mac(self, signer: Place, message: bytes, mac: bytes) -> Iterator[str]:
+        key = self._lives.key(signer)
+        if key is not None and key.mac(message) != mac:
+            yield "the MAC is wrong"
+
+    def _judge_signed_by_all(self, event: SignedByAll) -> Iterator[str]:
+        if not event.signers or len(event.signers) != len(event.macs):
+            yield "there are not as many MACs as signers"
+            return
+        yield from self._judge_signer(event.span, event.name, event.signers[0])
+        asked = _asked(event.name, HMAC_PAIR[0])
+        for signer, mac in zip(event.signers, event.macs, strict=True):
+            yield from self._judge_mac(signer, event.message, mac)
+            life = self._lives.at.get(signer)
+            if life is None or signer[0] not in asked or not event.span.touches(life.verifies.possibly):
+                yield "a key signed that was not live there"
+        signed = [self._lives.key(signer) for signer in event.signers]
+        if any(key not in signed for key in self._lives.surely_live(event.span, asked)):
+            yield "a live key did not sign"
+
     def _judge_refused(self, event: Refused) -> Iterator[str]:
-        may_be_refused = _REASONS.get(event.reason)
-        if may_be_refused is None or event.method.startswith("Verify"):
+        may_be = _EXCUSES.get((event.method, event.reason))
+        if may_be is None:
             yield "nothing here is a reason to refuse"
-        elif not may_be_refused(event.span, self._asked(event.name, HMAC_PAIR[0])):
+        elif not may_be(event, _asked(event.name, event.slot), self._lives):
             yield f"{event.reason} was not so"
 
-    def _asked(self, name: str, slot: str, count: int = 2) -> list[Life]:
-        """All lives in the first `count` of the slots that `name` stands for."""
-        credentials = [f"{merchant_of(name)}/credentials/{asked}" for asked in asked_slots(name, slot)[:count]]
-        return [life for credential in credentials for life in self._lives.get(credential, {}).values()]
+    def _surely_has_key(self, span: Span, asked: list[str]) -> bool:
+        held = any(self._lives.surely_held(span, credential) for credential in asked)
+        return held or bool(self._lives.surely_live(span, asked))
 
 
-def _may_be_empty(span: Span, asked: list[Life]) -> bool:
-    return not any(span.within(life.current.surely) for life in asked)
+def _judge_retiring(event: Verified, life: Life) -> Iterator[str]:
+    if event.answer.retiring and event.span.within(life.current.surely):
+        yield "the slot's current key is said to be retiring"
+    if not event.answer.retiring and event.span.begin > life.current.possibly.end:
+        yield "a retiring key is said to be current"
 
 
-def _may_be_occupied(span: Span, asked: list[Life]) -> bool:
-    return any(span.touches(life.current.possibly) for life in asked)
+def _asked(name: str, slot: str) -> list[str]:
+    """The names of the slots that `name` stands for, the first first."""
+    return [f"{merchant_of(name)}/credentials/{asked}" for asked in asked_slots(name, slot)]
 
 
-def _may_have_many_retiring(span: Span, asked: list[Life]) -> bool:
-    return sum(span.touches(life.verifies.possibly) for life in asked) > MAX_RETIRING
+def _may_be_empty(refused: Refused, asked: list[str], lives: Lives) -> bool:
+    return not any(lives.surely_held(refused.span, credential) for credential in asked)
 
 
-_REASONS: dict[str, Callable[[Span, list[Life]], bool]] = {
-    "SLOT_EMPTY": _may_be_empty,
-    "SLOT_OCCUPIED": _may_be_occupied,
-    "TOO_MANY_RETIRING": _may_have_many_retiring,
+def _one_may_be_empty(refused: Refused, asked: list[str], lives: Lives) -> bool:
+    return not all(lives.surely_held(refused.span, credential) for credential in asked)
+
+
+def _may_have_ended(refused: Refused, asked: list[str], lives: Lives) -> bool:
+    life = lives.at.get((asked[0], refused.version))
+    return life is None or not refused.span.within(life.verifies.surely)
+
+
+def _may_be_occupied(refused: Refused, asked: list[str], lives: Lives) -> bool:
+    return lives.possibly_held(refused.span, asked[0])
+
+
+def _may_have_many_retiring(refused: Refused, asked: list[str], lives: Lives) -> bool:
+    return lives.possibly_live(refused.span, asked) > MAX_RETIRING
+
+
+_EXCUSES: dict[tuple[str, str], Callable[[Refused, list[str], Lives], bool]] = {
+    ("GenerateHmac", "SLOT_EMPTY"): _may_be_empty,
+    ("SignWebhook", "SLOT_EMPTY"): _may_be_empty,
+    (CREATE, "SLOT_OCCUPIED"): _may_be_occupied,
+    (RENEW, "SLOT_EMPTY"): _may_be_empty,
+    (RENEW, "TOO_MANY_RETIRING"): _may_have_many_retiring,
+    (REVOKE, "SLOT_EMPTY"): _may_be_empty,
+    (REVOKE_ONE, "SLOT_EMPTY"): _may_have_ended,
+    (SWAP, "SLOT_EMPTY"): _one_may_be_empty,
 }
+"""By method and reason: whether it may have been so at a moment of the call, which asked for these slots."""

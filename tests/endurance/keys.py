@@ -17,6 +17,8 @@ API_KEY_PAIR = ("primary-rest-api-key", "secondary-rest-api-key")
 API_PASSWORD = "api-password"
 ENCRYPTION_SLOTS = ("encryption-password", "webhook-encryption-key")
 MESSAGE = b"order 17, 12.50 EUR"
+Place = tuple[str, int]
+"""A slot's name and a version: where a key stands, until a swap gives it another."""
 
 _AS_RESULT = {"DECRYPT_FAILED": "INVALID", "SLOT_EMPTY": "NO_LIVE_KEY", "MERCHANT_NOT_ACTIVE": "MERCHANT_NOT_ACTIVE"}
 
@@ -35,6 +37,10 @@ class Key:
     @property
     def slot(self) -> str:
         return slot_of(self.credential)
+
+    @property
+    def place(self) -> Place:
+        return self.credential, self.version
 
     def mac(self, message: bytes) -> bytes:
         return hmac.new(bytes.fromhex(self.text), message, hashlib.sha256).digest()

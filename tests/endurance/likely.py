@@ -18,6 +18,7 @@ from endurance import planted
 from endurance.contract import Rpc
 from endurance.formats import FORMATS
 from endurance.keys import MESSAGE, Key
+from endurance.likely_webhooks import BODY, EVENT_ID, FIELDS, URL, webhooks
 from endurance.stand_ins import CIPHERTEXT, NEW, OTHER, OWN, REQUEST, TARGET, TOKEN_SECRET, UNKNOWN
 
 _MERCHANTS = (OWN, OWN, OWN, OTHER, UNKNOWN)
@@ -34,6 +35,8 @@ _MASKS = (
     "etag", "*", "principal.kind", "",
 )  # fmt: skip
 
+_ABOUT_A_PAIR = ("GetRotation", "SwapCredentials")
+
 
 @dataclass(frozen=True, slots=True)
 class Likely:
@@ -48,9 +51,9 @@ class Likely:
         """None where nothing is likelier than anything else."""
         if field.enum_type is not None:
             return st.sampled_from([value.number for value in field.enum_type.values])
-        if field.name in ("name", "parent") and field.containing_type is rpc.method.input_type:
-            return st.sampled_from(_names(rpc.method.name, field.name))
         message = field.containing_type.name if field.containing_type else ""
+        if field.name in ("name", "parent") and message.endswith("Request"):
+            return st.sampled_from(_names(rpc.method.name, field.name))
         found = self.sample.get(f"{message}.{field.name}") or self.sample.get(field.name)
         return None if found is None else st.sampled_from(found)
 
@@ -71,6 +74,15 @@ def likely(page_tokens: tuple[str, ...], sealed: bytes) -> Likely:
         "jwt_public_keys": keys,
         "previous_ttl": ({}, {"seconds": 1}, {"seconds": 3600}, {"seconds": 30 * 86_400 + 1}),
         "unused_for": ({}, {"seconds": 1}, {"seconds": 3600}),
+        "due_within": ({}, {"seconds": 86_400}, {"seconds": -1}),
+        "used_within": ({}, {"seconds": 3600}),
+        "tolerance": ({}, {"seconds": 300}, {"seconds": 10 * 366 * 86_400}),
+        "version": (0, 0, 1, 2),
+        "body": (BODY, BODY, planted.KEY, b""),
+        "url": (URL, ""),
+        "event_id": (EVENT_ID, "msg.1"),
+        "headers": webhooks(),
+        "fields": FIELDS,
         "ImportCredentialRequest.secret": secret,
         "VerifyTokenRequest.secret": (TOKEN_SECRET, planted.TEXT),
         "sealed_secret": (sealed, planted.KEY, sealed[:-1] + b"~"),
@@ -110,6 +122,8 @@ def likely(page_tokens: tuple[str, ...], sealed: bytes) -> Likely:
         "start_time": times,
         "end_time": times,
         "expire_time": times,
+        "rotate_before": times,
+        "time": times,
     }
     return Likely(page_tokens, sealed, sample)
 
@@ -127,9 +141,9 @@ def _names(method: str, field: str) -> list[str]:
         return [*merchants, *principals, ""]
     if "Token" in method:
         return [*(merchants if field == "parent" else tokens), *merchants, *everything]
-    if field == "parent" or method.endswith("Merchant"):
-        return [*merchants * 3, *everything]
-    if method.startswith(("Verify", "Generate")):
+    if field == "parent" or method.endswith("Merchant") or method in _ABOUT_A_PAIR:
+        return [*merchants * 3, *["merchants/-"] * 3, *everything]
+    if method.startswith(("Verify", "Generate", "Sign", "Batch")):
         return [*merchants * 4, *credentials, *everything]
     return [*credentials, *everything]
 

@@ -16,6 +16,7 @@ from hypothesis.strategies import SearchStrategy
 
 from endurance.contract import Rpc
 from endurance.likely import Likely
+from endurance.planted import is_map
 from endurance.weights import mostly
 
 _INT32, _INT64 = (-(2**31), 2**31 - 1), (-(2**63), 2**63 - 1)
@@ -57,6 +58,9 @@ _MOSTLY_SET = frozenset(
         "api_key",
         "ciphertext",
         "secret",
+        "scheme",
+        "kind",
+        "requests",
     }
 )
 """Fields without which a call is refused before anything else is looked at."""
@@ -82,11 +86,21 @@ def requests(rpc: Rpc, likely: Likely) -> SearchStrategy[Sent]:
 
 
 def _values(field: FieldDescriptor, rpc: Rpc, likely: Likely) -> SearchStrategy[Any]:
+    if is_map(field):
+        return _maps(field, rpc, likely)
     one = _one(field, rpc, likely)
     if not field.is_repeated:
         return one
     many = st.builds(lambda value, times: [value] * times, one, st.sampled_from((6, 1_001)))
     return mostly(st.lists(one, max_size=4), many, 20)
+
+
+def _maps(field: FieldDescriptor, rpc: Rpc, likely: Likely) -> SearchStrategy[Any]:
+    """Likely ones as they are, or with some entries of their own; names and values that are odd beside them."""
+    known = likely.values(rpc, field)
+    assert known is not None, f"no values are known for the map {field.full_name}"
+    odd = st.dictionaries(_ODD_STRINGS, _ODD_STRINGS, max_size=3)
+    return mostly(known, st.builds(lambda more, some: {**some, **more}, odd, known), 6)
 
 
 def _one(field: FieldDescriptor, rpc: Rpc, likely: Likely) -> SearchStrategy[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
@@ -14,8 +15,12 @@ KEY = WORD.ljust(32, b"~")
 PASSWORD = (WORD + b"~~~").hex().upper()
 TEXT = (WORD + b"~").decode() * 3
 SECRET_FIELDS = frozenset(
-    {"secret", "sealed_secret", "api_key", "mac", "message", "plaintext", "ciphertext", "additional_data"}
-)
+    {
+        "secret", "sealed_secret", "api_key", "mac", "message", "plaintext", "ciphertext", "additional_data", "body",
+        "url", "headers", "fields",
+    }
+)  # fmt: skip
+"""By their names, also in the requests that a request holds."""
 # Within a base64 text the word starts at any of three places in a group: what does not depend on its neighbours counts.
 _FORMS = {
     *forms(WORD).values(),
@@ -33,8 +38,20 @@ def strayed(message: type[Message], raw: bytes) -> bool:
         parsed = message.FromString(raw)
     except DecodeError:
         return False
-    for field in parsed.DESCRIPTOR.fields:
-        if field.name in SECRET_FIELDS and field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES):
-            parsed.ClearField(field.name)
+    _clear(parsed)
     parsed.DiscardUnknownFields()
     return stands_in(parsed.SerializeToString())
+
+
+def is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
+def _clear(message: Any) -> None:
+    for field in message.DESCRIPTOR.fields:
+        text = is_map(field) or field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
+        if field.name in SECRET_FIELDS and text:
+            message.ClearField(field.name)
+        elif field.is_repeated and field.message_type is not None and not is_map(field):
+            for each in getattr(message, field.name):
+                _clear(each)

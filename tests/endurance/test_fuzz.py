@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.message_factory import GetMessageClass
+from google.rpc.error_details_pb2 import ErrorInfo
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from support.server import CALL_SECONDS, Client, DevServer, Refusal
@@ -23,6 +24,7 @@ from endurance.fuzzers import Fuzzer, fuzzers
 from endurance.likely import Likely
 from endurance.logs import trouble_in
 from endurance.mutations import Sent, requests
+from keysvc.v1.credential_service_pb2 import BatchVerifyHmacResponse
 
 PARTS = 2
 """Each takes every other rpc, with a server of its own, so that two processes can share the work."""
@@ -69,7 +71,8 @@ class Judge:
                 if not fuzzer.known and refused.reason != "UNAUTHENTICATED":
                     self.faults.add(f"{rpc} told {fuzzer.label} {refused.reason}")
         else:
-            GetMessageClass(rpc.method.output_type).FromString(answer)
+            told = GetMessageClass(rpc.method.output_type).FromString(answer)
+            self.faults.update(f"{rpc}: {fault}" for fault in _faults_within(told))
             self.met[f"{rpc} OK"] += 1
             if not fuzzer.known:
                 self.faults.add(f"{rpc} answered {fuzzer.label}")
@@ -84,6 +87,18 @@ def _faults(rpc: Rpc, refused: Refusal, said: bytes) -> Iterator[str]:
         yield f"{refused.reason} came with {refused.code}, from {refused.info.domain}"
     if (refused.reason == "INVALID_FIELD") != bool(refused.fields):
         yield f"{refused.reason} names the fields {refused.fields}"
+
+
+def _faults_within(told: Any) -> Iterator[str]:
+    """Of the errors that the answer to a batch holds: each is one that the call alone may end with."""
+    if isinstance(told, BatchVerifyHmacResponse):
+        [alone] = [rpc.reasons for rpc in rpcs() if rpc.method.name == "VerifyHmac"]
+        for error in [each.error for each in told.results if each.HasField("error")]:
+            info = ErrorInfo()
+            if not error.details[0].Unpack(info) or info.reason not in alone:
+                yield f"{error} is not documented"
+            if planted.stands_in(error.SerializeToString()):
+                yield f"an error tells a secret: {error}"
 
 
 @pytest.mark.timeout(3600)

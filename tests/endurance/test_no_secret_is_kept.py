@@ -13,6 +13,7 @@ from support.server import DevServer
 
 from endurance.conftest import Sizes
 from endurance.every_other_rpc import principals_come_and_go, the_record_is_read, tokens_come_and_go
+from endurance.every_rotation_rpc import batches_are_verified, keys_are_rotated, webhooks_are_signed_and_verified
 from endurance.every_rpc import Caller, Lifecycles, Recipient, merchants_come_and_go
 from endurance.logs import trouble_in
 from endurance.vault import Vault, forms
@@ -77,6 +78,9 @@ def _run_everything(caller: Caller, refusals: Refusals, merchant_id: str) -> Non
     merchant = merchants_come_and_go(caller, merchant_id, DISPLAY_NAME)
     secrets_in_wrong_shapes(refusals, merchant)
     Lifecycles(caller, Recipient(), merchant).run()
+    keys_are_rotated(caller, merchant)
+    webhooks_are_signed_and_verified(caller, merchant)
+    batches_are_verified(caller, merchant)
     tokens_come_and_go(caller, merchant)
     principals_come_and_go(caller, f"{merchant_id}-psp")
     secrets_in_wrong_fields(refusals, merchant)

@@ -144,8 +144,40 @@ def _requests(refusals: Refusals, merchant: str) -> Iterator[tuple[str, Any]]:
     request = mpb.CreateMerchantRequest(merchant_id="refused")
     request.merchant.display_name = new("a display name that does not print") + "\n"
     yield "CreateMerchant", request
+    yield from _rotation_requests(refusals, merchant)
     yield from _other_requests(refusals, merchant)
     yield "SuspendMerchant", mpb.SuspendMerchantRequest(name=merchant, etag=new("a merchant's etag"))
+
+
+def _rotation_requests(refusals: Refusals, merchant: str) -> Iterator[tuple[str, Any]]:
+    """Of rotations, webhooks and batches."""
+    new = refusals.new_secret
+    key = f"{merchant}/credentials/primary-hmac-key"
+
+    def ask(method: str, **fields: Any) -> tuple[str, Any]:
+        return method, message_of(path_of(method), fields)
+
+    yield ask("GetRotation", name=new("a name of a rotation"), kind="HMAC_KEY")
+    yield ask("SwapCredentials", name=merchant, kind="HMAC_KEY", etag=new("a rotation's etag"))
+    yield ask("SwapCredentials", name=merchant, kind="HMAC_KEY", request_id=new("a swap's request_id"))
+    yield ask("ScheduleRotation", name=key, etag=new("an etag to schedule"))
+    yield ask("ScheduleRotation", name=key, request_id=new("a schedule's request_id"))
+    yield ask("SummarizeCredentials", parent=new("a parent to summarize"))
+    yield ask("ListCredentials", parent="merchants/-", due_within={}, page_token=new("a page token of the due"))
+    yield ask("RevokeCredential", name=key, version=99, etag=new("an etag to revoke one"))
+    body = {"name": merchant, "body": new("the body of no scheme").encode(), "headers": {"a": new("a header's value")}}
+    yield ask("VerifyWebhook", **body)
+    yield ask("VerifyWebhook", scheme="SQUARE", **body)
+    yield ask("VerifyWebhook", scheme="SHOPIFY", **body | {"body": new("a body that is too long").encode() * 100_000})
+    sent = {"name": merchant, "scheme": "STANDARD_WEBHOOKS"}
+    yield ask("SignWebhook", body=new("the body of no event").encode(), **sent)
+    yield ask("SignWebhook", event_id=f"{new('the id of an event')}.", **sent)
+    yield ask("SignWebhook", name=new("a name to sign for"), scheme="GITHUB")
+    fields = {new("the name of a field"): new("a field that is not signed")}
+    yield ask("SignWebhook", name=merchant, scheme="ADYEN_NOTIFICATION", fields=fields)
+    yield ask("SignWebhook", name=merchant, scheme="COMPUTOP_NOTIFY", fields={"Code": new("a long field") * 1_000})
+    many = [{"name": merchant, "message": new("a message of too many").encode(), "mac": b"mac"}] * 1_001
+    yield ask("BatchVerifyHmac", requests=many)
 
 
 def _other_requests(refusals: Refusals, merchant: str) -> Iterator[tuple[str, Any]]:

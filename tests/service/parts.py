@@ -14,11 +14,12 @@ from support.databases import Database, Row
 from keysvc.hsm.token import Token
 from keysvc.model.names import CredentialName
 from keysvc.model.principals import PrincipalRecord
-from keysvc.model.records import MerchantState
+from keysvc.model.records import Holdings, MerchantState
 from keysvc.model.secrets import SecretText
 from keysvc.model.slots import Kind, Slot
 from keysvc.service.access import Access, Proof
 from keysvc.service.audit import AuditSigner
+from keysvc.service.batch import BatchVerification
 from keysvc.service.bootstrap import Admins
 from keysvc.service.cache import Cache
 from keysvc.service.calls import Caller, Request
@@ -32,11 +33,12 @@ from keysvc.service.maintenance import IntegrityReporter, Maintenance
 from keysvc.service.material import Maker
 from keysvc.service.merchants import Merchants, NewMerchant
 from keysvc.service.revocation import Revocation
-from keysvc.service.rotations import Rotations
+from keysvc.service.rotations import Rotations, SwapRequest
 from keysvc.service.signing import Signing
+from keysvc.service.trials import Trials, Verdict
 from keysvc.service.usage import Usage
-from keysvc.service.verification import Verdict, Verification
-from keysvc.service.viewing import Viewing
+from keysvc.service.verification import Verification
+from keysvc.service.viewing import CredentialView, Viewing
 from keysvc.store.store import Store
 
 MESSAGE = b"order 1"
@@ -84,9 +86,9 @@ class Service:
         self.revocation = Revocation(self.store, self.sealer, self.usage, clock)
         self.rotations = Rotations(self.store, self.sealer, self.usage, clock)
         keys = LiveKeys(self.cache)
-        self.verification = Verification(
-            keys, token, self.digester, self.usage, FailureLimit("verifications", FAILURES), clock
-        )
+        trials = Trials(keys, self.usage, FailureLimit("verifications", FAILURES), clock)
+        self.verification = Verification(trials, token, self.digester)
+        self.batch = BatchVerification(trials, token)
         self.signing = Signing(keys, token, self.usage, clock)
         self.encryption = Encryption(keys, token, self.usage, clock)
         self.viewing = Viewing(self.store, self.usage, clock)
@@ -114,20 +116,37 @@ class Service:
     def move(self, state: MerchantState, merchant_id: str = "m") -> None:
         self.merchants.move(CALLER, merchant_id, "", state)
 
-    def create(self, slot: Slot = HMAC, merchant_id: str = "m") -> str:
+    def create(self, slot: Slot = HMAC, merchant_id: str = "m", rotate_before: datetime | None = None) -> str:
         """Returns the secret."""
-        _, fresh = self.lifecycle.create(_request(slot, merchant_id), None, None, None)
+        _, fresh = self.lifecycle.create(_request(slot, merchant_id, rotate_before), None, None, None)
         return _text(fresh.text)
 
-    def renew(self, slot: Slot = HMAC, previous_ttl: timedelta = NONE, merchant_id: str = "m") -> str:
+    def renew(
+        self,
+        slot: Slot = HMAC,
+        previous_ttl: timedelta = NONE,
+        merchant_id: str = "m",
+        rotate_before: datetime | None = None,
+    ) -> str:
         """Returns the new secret."""
-        _, fresh = self.lifecycle.renew(_request(slot, merchant_id), previous_ttl, None, None)
+        _, fresh = self.lifecycle.renew(_request(slot, merchant_id, rotate_before), previous_ttl, None, None)
         return _text(fresh.text)
+
+    def swap(self, kind: Kind = Kind.HMAC_KEY, merchant_id: str = "m") -> tuple[int, int]:
+        """Returns the versions of the primary and the secondary then."""
+        views = self.rotations.swap(SwapRequest(CALLER, merchant_id, kind))
+        records = [view.record for view in views]
+        return tuple(record.version for record in records if record)  # type: ignore[return-value]
 
     def revoke(
         self, slot: Slot = HMAC, unused_for: timedelta = NONE, merchant_id: str = "m", *, validate_only: bool = False
     ) -> None:
         self.revocation.revoke(_request(slot, merchant_id), unused_for, validate_only=validate_only)
+
+    def revoke_retiring(
+        self, version: int, slot: Slot = HMAC, unused_for: timedelta = NONE, *, validate_only: bool = False
+    ) -> CredentialView:
+        return self.revocation.revoke_retiring(_request(slot, "m"), version, unused_for, validate_only=validate_only)
 
     def verify(self, secret: str, slot: Slot | None = None, merchant_id: str = "m") -> Verdict:
         """A call that verifies a MAC by `secret`, or, for a slot of bearer secrets, the secret itself."""
@@ -149,6 +168,12 @@ class Service:
         view = self.viewing.get(CredentialName("m", slot))
         keys = [key for key in (view.record, *view.retiring) if key is not None and key.version == version]
         return view.last_use(keys[0]) if keys else None
+
+    def holdings(self, merchant_id: str = "m") -> Holdings:
+        """What stands of a merchant now."""
+        found = self.store.holdings(merchant_id)
+        assert found is not None
+        return found
 
     def log_in(self, header: str) -> PrincipalRecord:
         """A call with this `authorization` header."""
@@ -185,8 +210,8 @@ def of_kind(kind: Kind) -> Slot:
     return {Kind.HMAC_KEY: HMAC, Kind.BEARER_SECRET: API_KEY, Kind.ENCRYPTION_KEY: AES}[kind]
 
 
-def _request(slot: Slot, merchant_id: str) -> Request:
-    return Request(CALLER, CredentialName(merchant_id, slot))
+def _request(slot: Slot, merchant_id: str, rotate_before: datetime | None = None) -> Request:
+    return Request(CALLER, CredentialName(merchant_id, slot), rotate_before=rotate_before)
 
 
 def _text(secret: SecretText | None) -> str:

@@ -11,7 +11,7 @@ from support.databases import Database
 from keysvc.model.errors import Integrity, StoreUnavailable
 from keysvc.model.records import MerchantState
 from keysvc.model.slots import Slot
-from keysvc.service.verification import Verdict
+from keysvc.service.trials import Verdict
 from service.parts import AES, API_KEY, CALLER, HMAC, SECOND_API_KEY, SECOND_HMAC, Service, outcome
 
 HOUR = timedelta(hours=1)

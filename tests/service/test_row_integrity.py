@@ -14,9 +14,9 @@ from support.databases import Database
 from keysvc.model.principals import PrincipalKind, PrincipalRecord, PrincipalState, RetiringPassword
 from keysvc.model.records import KeyRecord, MerchantRecord, SlotRecord
 from keysvc.model.secrets import SecretText
-from keysvc.model.slots import Slot
+from keysvc.model.slots import Kind, Slot
 from keysvc.service.access import PASSWORD_USE
-from service.parts import API_KEY, HMAC, SECOND_HMAC, Clock, Service, basic, both_databases, outcome
+from service.parts import API_KEY, HMAC, SECOND_API_KEY, SECOND_HMAC, Clock, Service, basic, both_databases, outcome
 
 LONG_AGO = "'2001-01-01 00:00:00.000001'"
 OTHER_BYTES = "(SELECT mac FROM principal)"
@@ -44,6 +44,7 @@ SLOT: Edits = {
     "revision": "revision + 1",
     "mac": OTHER_BYTES,
     "mac_generation": "2",
+    "rotate_before": LONG_AGO,
 }
 KEY: Edits = {
     "hmac_algorithm": "'HMAC_SHA512'",
@@ -54,6 +55,7 @@ KEY: Edits = {
     "expire_time": "'2099-01-01 00:00:00.000001'",
     "mac": OTHER_BYTES,
     "mac_generation": "2",
+    "made_in": "'secondary-hmac-key'",
 }
 PRINCIPAL: Edits = {
     "kind": "'AUDITOR'", "state": "'DISABLED'", "password_digest": "mac", "digest_generation": "2",
@@ -130,6 +132,21 @@ def test_an_edited_bearer_secret_is_never_used(service: Service) -> None:
     secret = service.create(API_KEY)
     edits = {name: value for name, value in KEY.items() if name != "hmac_algorithm"}
     _each(service, "credential_key", "merchant_id = 'm'", edits, lambda: service.verify(secret, API_KEY))
+
+
+def test_an_edited_key_that_a_swap_moved_is_never_used(service: Service) -> None:
+    """Where it was made and when it is due are in SQL then: neither is taken away unnoticed."""
+    service.add_merchant()
+    service.create(API_KEY, rotate_before=service.clock() + HOUR)
+    secret = service.create(SECOND_API_KEY, rotate_before=service.clock() + HOUR)
+    service.swap(Kind.BEARER_SECRET)
+    taken_away = {
+        "credential": ["rotate_before = NULL", "rotate_before = '2099-01-01 00:00:00.000001'"],
+        "credential_key": ["made_in = NULL", "made_in = slot", "made_in = 'api-password'"],
+    }
+    for table, edits in taken_away.items():
+        where = f"slot = '{API_KEY}'"
+        _each_edit(service, table, where, edits, lambda: service.verify(secret, API_KEY))
 
 
 def test_an_edited_principal_is_never_let_in(service: Service) -> None:

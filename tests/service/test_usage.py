@@ -1,21 +1,21 @@
-"""Last uses: seen at once, written in batches, never lost or moved back; and what a quiet time refuses."""
+"""Uses: seen at once, counted to the last one, written in batches, never lost or moved back."""
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import pytest
 from support.databases import Database, unsigned
 
-from keysvc.model.errors import InvalidField, StillInUse, StoreUnavailable
+from keysvc.model.errors import StoreUnavailable
 from keysvc.model.names import CredentialName
-from keysvc.model.records import UsageRecord
+from keysvc.model.uses import Tally, Use, Uses, last_uses, step_of
 from keysvc.service.usage import Usage
 from keysvc.store.store import Store
-from service.parts import AES, API_KEY, CALLER, HMAC, SECOND_HMAC, Clock, Service, both_databases
+from service.parts import AES, API_KEY, CALLER, HMAC, Clock, Service, both_databases
 
 HOUR = timedelta(hours=1)
 MICROSECOND = timedelta(microseconds=1)
@@ -54,6 +54,18 @@ def test_every_kind_of_use_counts_and_a_miss_does_not(service: Service, clock: C
     clock.forward(HOUR)
     service.encryption.decrypt(CALLER, name, ciphertext, b"")
     assert clock.time == service.last_use(AES)
+    assert [1, 2] == sorted(_calls(service.usage).values())
+
+
+def test_a_use_is_of_the_key_that_matched_and_of_the_caller(service: Service, secret: str) -> None:
+    service.create(API_KEY)
+    service.verify(secret)
+    service.cache.refresh()
+    service.signing.generate_hmac(CALLER._replace(principal="billing"), ("m", None), b"order")
+    fingerprint = service.holdings().slots[HMAC].fingerprint
+    found = service.usage.of("m")
+    assert {("m", fingerprint, "admin"), ("m", fingerprint, "billing")} == {use[:3] for use in found}
+    assert {step_of(service.clock())} == {use.since for use in found}
 
 
 def test_uses_of_an_old_and_a_new_key_are_told_apart(service: Service, secret: str, clock: Clock) -> None:
@@ -68,36 +80,52 @@ def test_uses_of_an_old_and_a_new_key_are_told_apart(service: Service, secret: s
 def test_a_last_use_never_moves_back(service: Service, clock: Clock) -> None:
     """Two threads note in another order than they read the clock, or the clock was set back."""
     later, earlier = clock.time, clock.time - HOUR
-    service.usage.note("m", HMAC, 1, later)
-    service.usage.note("m", HMAC, 1, earlier)
-    assert later == service.last_use()
+    service.usage.note("m", "key", "admin", later)
+    service.usage.note("m", "key", "admin", earlier)
+    assert {"key": later} == last_uses(service.usage.of("m"))
     service.usage.flush()
-    service.usage.note("m", HMAC, 1, earlier)
+    service.usage.note("m", "key", "admin", earlier)
     service.usage.flush()
-    assert later == service.last_use()
+    assert {"key": later} == last_uses(service.usage.of("m"))
+    assert {"key": 3} == _calls(service.usage)
 
 
 def test_notes_are_kept_when_they_cannot_be_written(service: Service, database: Database, clock: Clock) -> None:
     database.execute("ALTER TABLE credential_use RENAME TO away")
-    service.usage.note("m", HMAC, 1, clock.time)
-    service.usage.note("m", AES, 1, clock.time)
-    with pytest.raises(StoreUnavailable):
-        service.usage.flush()
-    service.usage.note("m", HMAC, 1, clock.time + HOUR)
+    service.usage.note("m", "one", "admin", clock.time)
+    service.usage.note("m", "other", "admin", clock.time)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            service.usage.flush()
+    service.usage.note("m", "one", "admin", clock.time + HOUR)
     database.execute("ALTER TABLE away RENAME TO credential_use")
-    assert (clock.time + HOUR, clock.time) == (service.last_use(), service.last_use(AES))
+    expected = ({"one": clock.time + HOUR, "other": clock.time}, {"one": 2, "other": 1})
+    assert expected == (last_uses(service.usage.of("m")), _calls(service.usage))
     service.usage.flush()
-    assert (clock.time + HOUR, clock.time) == (service.replica().last_use(), service.replica().last_use(AES))
+    written = service.replica().usage
+    assert expected == (last_uses(written.of("m")), _calls(written))
 
 
 def test_a_batch_is_one_transaction(service: Service, database: Database, clock: Clock) -> None:
-    for version in range(1, 101):
-        service.usage.note("m", HMAC, version, clock.time)
+    for number in range(1, 101):
+        service.usage.note("m", f"{number}", "admin", clock.time)
     service.usage.flush()
     assert 100 == database.count("credential_use")
     database.execute("DELETE FROM credential_use")
     service.usage.flush()  # nothing is written twice
     assert 0 == database.count("credential_use")
+
+
+def test_what_a_kill_takes_is_what_was_noted_since_the_last_batch(service: Service, clock: Clock) -> None:
+    """A batch is written once a second, and may itself be under way: another replica then lacks two at most."""
+    other = service.replica().usage
+    for noted in (3, 4, 5):
+        before = sum(_calls(service.usage).values())
+        for _ in range(noted):
+            service.usage.note("m", "key", "admin", clock.time)
+        assert before == sum(_calls(other).values())
+        service.usage.flush()
+        assert before + noted == sum(_calls(other).values())
 
 
 @pytest.fixture
@@ -109,114 +137,132 @@ def impatient_threads() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
+class _Notes:
+    """Threads that note uses, each by a caller of its own, while another writes them down all the time."""
+
+    def __init__(self, usage: Usage, clock: Clock, threads: int, count: int) -> None:
+        self._usage = usage
+        self._clock = clock
+        self._count = count
+        self._noted = [0] * threads
+        self.ended = threading.Event()
+        self.too_few: list[tuple[int, int]] = []
+        """Reads that found fewer than had been noted before them: (noted, found)."""
+
+    def run(self) -> None:
+        others = [threading.Thread(target=work) for work in (self._read, self._flush)]
+        noting = [threading.Thread(target=self._note, args=(number,)) for number in range(len(self._noted))]
+        for thread in (*others, *noting):
+            thread.start()
+        for thread in noting:
+            thread.join(30)
+        self.ended.set()
+        for thread in others:
+            thread.join(30)
+
+    def _note(self, number: int) -> None:
+        for turn in range(self._count):
+            self._usage.note("m", f"{turn % 3}", f"caller-{number}", self._clock.time)
+            self._noted[number] = turn + 1
+
+    def _read(self) -> None:
+        while not self.ended.is_set():
+            before = sum(self._noted)
+            found = sum(_calls(self._usage).values())
+            if found < before:
+                self.too_few.append((before, found))
+
+    def _flush(self) -> None:
+        while not self.ended.is_set():
+            self._usage.flush()
+
+
 @pytest.mark.usefixtures("impatient_threads")
-def test_no_note_is_lost_to_a_flush_at_the_same_time(service: Service, clock: Clock) -> None:
-    count = 1500
-
-    def note(thread: int) -> None:
-        for version in range(count):
-            service.usage.note(f"thread-{thread}", HMAC, version, clock.time)
-
-    threads = [threading.Thread(target=note, args=(thread,)) for thread in range(2)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        service.usage.flush()
+@both_databases
+def test_no_read_shows_less_than_was_noted_before_and_at_rest_it_is_exact(
+    service: Service, database: Database, clock: Clock
+) -> None:
+    """What moves from memory to SQL stands in one of them, or in both, at every moment."""
+    threads, count = 4, 400
+    notes = _Notes(service.usage, clock, threads, count)
+    notes.run()
+    assert [] == notes.too_few
+    assert threads * count == sum(_calls(service.usage).values())
     service.usage.flush()
-    assert [count, count] == [len(service.usage.of(f"thread-{thread}")) for thread in range(2)]
+    assert threads * count == sum(row["calls"] for row in database.rows("credential_use"))
+    found: dict[str, int] = {}
+    for use, tally in service.usage.of("m").items():
+        found[use.principal] = found.get(use.principal, 0) + tally.calls
+    assert {f"caller-{number}": count for number in range(threads)} == found
 
 
-class _Flushing(Store):
-    """A store whose readers are overtaken: between their read and its answer, the notes are written."""
+def test_several_uses_are_noted_at_once(service: Service, clock: Clock) -> None:
+    for times in (1, 1000, 3):
+        service.usage.note("m", "key", "admin", clock.time, times)
+    assert {"key": 1004} == _calls(service.usage)
+    service.usage.flush()
+    assert {"key": 1004} == _calls(service.replica().usage)
 
-    usage_to_flush: Usage | None = None
 
-    def usage(self, merchant_id: str) -> list[UsageRecord]:
-        found = super().usage(merchant_id)
-        if self.usage_to_flush is not None:
-            self.usage_to_flush.flush()
+class _Overtaken(Store):
+    """A store between whose read and its answer something is done, or just before it writes or after it has."""
+
+    before_write: Callable[[], object] | None = None
+    after_read: Callable[[], object] | None = None
+
+    def uses(self, merchant_id: str) -> Uses:
+        found = super().uses(merchant_id)
+        if self.after_read is not None:
+            self.after_read()
         return found
 
+    def add_uses(self, batch: Uses) -> None:
+        if self.before_write is not None:
+            self.before_write()
+        super().add_uses(batch)
 
-def test_a_use_is_seen_while_it_is_being_written(database: Database, clock: Clock) -> None:
-    store = _Flushing(database.engine(), unsigned)
-    usage = Usage(store)
-    usage.note("m", HMAC, 1, clock.time)
-    store.usage_to_flush = usage
-    assert {(HMAC, 1): clock.time} == usage.of("m")
+
+@pytest.fixture
+def overtaken(database: Database) -> Iterator[_Overtaken]:
+    store = _Overtaken(database.engine(), unsigned)
+    yield store
     store.close()
 
 
-@both_databases
-@pytest.mark.parametrize("flushed", [False, True])
-def test_a_slot_in_use_is_not_revoked_before_its_quiet_time(
-    service: Service, secret: str, clock: Clock, *, flushed: bool
+def test_a_use_is_seen_once_while_a_batch_is_written_between_a_read_and_its_answer(
+    overtaken: _Overtaken, clock: Clock
 ) -> None:
-    service.verify(secret)
-    if flushed:
-        service.usage.flush()
-    clock.forward(HOUR - MICROSECOND)
-    before = _written(service)
-    for validate_only in (True, False):
-        with pytest.raises(StillInUse):
-            service.revoke(HMAC, HOUR, validate_only=validate_only)
-    assert before == _written(service)
-    clock.forward(MICROSECOND)
-    service.revoke(HMAC, HOUR)
-    assert "NO_LIVE_KEY" == service.verdict(secret)
+    usage = Usage(overtaken)
+    usage.note("m", "key", "admin", clock.time)
+
+    def flush_once() -> None:
+        overtaken.after_read = None
+        usage.flush()
+
+    overtaken.after_read = flush_once
+    assert {Use("m", "key", "admin", 600, step_of(clock.time)): Tally(1, clock.time)} == usage.of("m")
 
 
-def test_a_use_on_another_replica_counts_once_it_was_written(service: Service, secret: str, clock: Clock) -> None:
-    other = service.replica()
-    other.verify(secret)
-    other.usage.flush()
-    clock.forward(HOUR - MICROSECOND)
-    with pytest.raises(StillInUse):
-        service.revoke(HMAC, HOUR)
+def test_a_use_is_seen_while_it_is_being_written(overtaken: _Overtaken, clock: Clock) -> None:
+    """And what is noted meanwhile is too."""
+    usage = Usage(overtaken)
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.append(sum(_calls(usage).values()))
+        usage.note("m", "key", "admin", clock.time)
+        seen.append(sum(_calls(usage).values()))
+
+    overtaken.before_write = look
+    usage.note("m", "key", "admin", clock.time)
+    usage.flush()
+    assert [1, 2] == seen
+    assert 2 == sum(_calls(usage).values())
 
 
-def test_a_use_of_a_retiring_key_counts(service: Service, secret: str, clock: Clock) -> None:
-    service.renew(HMAC, 2 * HOUR)
-    service.verify(secret)
-    clock.forward(HOUR - MICROSECOND)
-    with pytest.raises(StillInUse):
-        service.revoke(HMAC, HOUR)
-
-
-def test_a_slot_never_used_or_used_under_another_name_is_quiet(service: Service) -> None:
-    service.create(SECOND_HMAC)
-    service.sign(SECOND_HMAC)
-    service.revoke(HMAC, HOUR)
-
-
-def test_a_key_created_after_revocation_does_not_inherit_uses(service: Service, secret: str, clock: Clock) -> None:
-    service.verify(secret)
-    service.revoke()
-    service.usage.flush()
-    service.create()
-    clock.forward(MICROSECOND)
-    service.revoke(HMAC, HOUR)
-
-
-def test_without_a_quiet_time_a_slot_in_use_is_revoked(service: Service, secret: str) -> None:
-    service.verify(secret)
-    service.revoke()
-    assert "NO_LIVE_KEY" == service.verdict(secret)
-
-
-def test_a_negative_quiet_time_is_refused(service: Service) -> None:
-    with pytest.raises(InvalidField):
-        service.revoke(HMAC, -MICROSECOND)
-
-
-@both_databases
-def test_validate_only_changes_nothing(service: Service, secret: str) -> None:
-    before = _written(service)
-    service.revoke(validate_only=True)
-    assert before == _written(service)
-    assert "VALID" == service.verdict(secret)
-
-
-def _written(service: Service) -> list[object]:
-    tables = ("credential", "credential_key", "audit_event", "request", "epoch")
-    return [sorted(map(str, service.database.rows(table))) for table in tables]
+def _calls(usage: Usage) -> dict[str, int]:
+    """How often each key of merchant m was used."""
+    found: dict[str, int] = {}
+    for use, tally in usage.of("m").items():
+        found[use.fingerprint] = found.get(use.fingerprint, 0) + tally.calls
+    return found

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from support import preloaded
 from support.server import PROGRAM, START_SECONDS
 
 MODULE_PATH = Path("/usr/lib/softhsm/libsofthsm2.so")
@@ -28,8 +29,13 @@ def environment_of(settings: Settings) -> dict[str, str]:
     return {**ours, **settings}
 
 
-def run(*arguments: str, settings: Settings, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """Runs `keysvc ARGUMENTS` to its end. `prefix` is a program that starts it."""
+def run(*arguments: str, settings: Settings) -> subprocess.CompletedProcess[str]:
+    """Runs `keysvc ARGUMENTS` to its end, by a process that has loaded it already: see `support.preloaded`."""
+    return preloaded.run([str(PROGRAM), *arguments], environment_of(settings), REFUSAL_SECONDS)
+
+
+def run_anew(*arguments: str, settings: Settings, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Runs `keysvc ARGUMENTS` to its end, from nothing. `prefix` is a program that starts it."""
     return subprocess.run(
         [*prefix, str(PROGRAM), *arguments],
         env=environment_of(settings),

@@ -25,6 +25,7 @@ from keysvc.v1.credential_service_pb2_grpc import CredentialServiceStub
 from keysvc.v1.merchant_service_pb2_grpc import MerchantServiceStub
 from keysvc.v1.principal_service_pb2_grpc import PrincipalServiceStub
 from keysvc.v1.token_service_pb2_grpc import TokenServiceStub
+from support.preloaded import Loaded
 
 PROGRAM = Path(sys.executable).with_name("keysvc")
 START_SECONDS = 60.0
@@ -47,7 +48,7 @@ class DevServer:
         self.home = home
         self.log = home.parent / f"{home.name}.log"
         self._environment = {**_DEFAULTS, **environment, "KEYSVC_HOME": str(home)}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | Loaded | None = None
         self.address = ""
 
     @property
@@ -61,11 +62,9 @@ class DevServer:
 
     def start(self) -> DevServer:
         """Returns when it serves. A log of an earlier start is kept, and added to."""
-        begin = self.log.stat().st_size if self.log.exists() else 0
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(PROGRAM), "dev"], env={**os.environ, **self._environment}, stdout=log, stderr=log
-            )
+        self.log.touch()
+        begin = self.log.stat().st_size
+        self._process = self._launched()
         atexit.register(self.kill)  # a test that fails may leave it running
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
@@ -73,8 +72,8 @@ class DevServer:
             if match := _SERVING.search(text):
                 self.address = match[1]
                 return self
-            if self._process.poll() is not None:
-                raise RuntimeError(f"keysvc dev ended with {self._process.returncode}: {text}")
+            if (code := self._process.poll()) is not None:
+                raise RuntimeError(f"keysvc dev ended with {code}: {text}")
             time.sleep(0.02)
         raise TimeoutError(f"keysvc dev did not serve: {self.log.read_text()}")
 
@@ -89,6 +88,14 @@ class DevServer:
     def client(self, credentials: str | None = None) -> Client:
         """A client as the administrator, or as `NAME:PASSWORD`."""
         return Client(self.address, credentials or (self.home / "admin-credentials").read_text())
+
+    def _launched(self) -> subprocess.Popen[bytes] | Loaded:
+        """Loaded before, unless other code than this process's is to be run."""
+        command, environment = [str(PROGRAM), "dev"], {**os.environ, **self._environment}
+        if "PYTHONPATH" not in self._environment:
+            return Loaded(command, environment, self.log, self.log)
+        with self.log.open("ab") as log:
+            return subprocess.Popen(command, env=environment, stdout=log, stderr=log)
 
     def _end(self, number: signal.Signals) -> int:
         if self._process is None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hmac
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from keysvc.webhooks.reading import read
@@ -117,11 +116,11 @@ def without(values: Mapping[str, str], name: str) -> dict[str, str]:
 
 def with_header(webhook: Delivery, name: str, value: str) -> Delivery:
     """That header, in lower case, replaced; added where it is not there."""
-    return replace(webhook, headers={**webhook.headers, name: value})
+    return webhook._replace(headers={**webhook.headers, name: value})
 
 
 def with_field(webhook: Delivery, name: str, value: str) -> Delivery:
-    return replace(webhook, fields={**webhook.fields, name: value})
+    return webhook._replace(fields={**webhook.fields, name: value})
 
 
 def with_signature(scheme: Scheme, webhook: Delivery, text: str) -> Delivery:

@@ -20,6 +20,7 @@ from keysvc.rpc.tokens import TokenServicer
 from keysvc.service.access import Access
 from keysvc.service.audit import AuditReader, AuditSigner
 from keysvc.service.authority import Authority
+from keysvc.service.batch import BatchVerification
 from keysvc.service.cache import Cache
 from keysvc.service.calls import Clock
 from keysvc.service.digests import Digester
@@ -38,6 +39,7 @@ from keysvc.service.refusals import Refusals
 from keysvc.service.revocation import Revocation
 from keysvc.service.rotations import Rotations
 from keysvc.service.signing import Signing
+from keysvc.service.trials import Trials
 from keysvc.service.usage import Usage
 from keysvc.service.verification import Verification
 from keysvc.service.viewing import Viewing
@@ -90,15 +92,15 @@ def servicers(core: Core, cache: Cache, usage: Usage, limits: Limits) -> Service
 def _credentials(core: Core, cache: Cache, usage: Usage, limits: Limits) -> CredentialServicer:
     store, token, sealer, digester, now = core.store, core.token, core.sealer, core.digester, core.now
     keys, viewing = LiveKeys(cache), Viewing(store, usage, now)
-    verification = Verification(keys, token, digester, usage, limits.verifications, now)
+    trials = Trials(keys, usage, limits.verifications, now)
     return CredentialServicer(
         lifecycle=Lifecycle(store, Maker(token, digester), sealer, usage, now),
         revocation=Revocation(store, sealer, usage, now),
         rotations=Rotations(store, sealer, usage, now),
         viewing=viewing,
         fleet=Fleet(store, viewing, now),
-        verification=verification,
-        batches=Batches(Authority(store, sealer), verification),
+        verification=Verification(trials, token, digester),
+        batches=Batches(Authority(store, sealer), BatchVerification(trials, token)),
         signing=Signing(keys, token, usage, now),
         encryption=Encryption(keys, token, usage, now),
         import_key=ImportKey(token),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac as constant_time
 from collections.abc import Hashable, Sequence
+from functools import partial
 
 import pkcs11
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -15,6 +16,7 @@ from pkcs11 import GCMParams, Mechanism, ObjectClass, Session
 
 from keysvc.hsm import attributes
 from keysvc.hsm.connection import Connection
+from keysvc.hsm.handles import Handle
 from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.keys import BoundKey, KeyShape, NewKey, WrappedKey, handle_of, hmac_algorithm
 from keysvc.model.slots import HmacAlgorithm
@@ -43,8 +45,18 @@ def hmac(connection: Connection, session: Session, key: WrappedKey, message: byt
 
 
 def hmacs(connection: Connection, session: Session, asked: Sequence[tuple[WrappedKey, bytes]]) -> list[bytes]:
-    """The MACs by merchants' keys, in their order."""
-    return [hmac(connection, session, key, message) for key, message in asked]
+    """The MACs by merchants' keys, in their order. Each key is held once, until the last is made."""
+    handles: dict[Hashable, Handle] = {}
+    try:
+        for key, _ in asked:
+            if key.ident not in handles:
+                handles[key.ident] = connection.handles.borrow(key.ident, partial(connection.unwrap, key))
+        return connection.signer.sign_each(
+            session, [(handles[key.ident].value, hmac_algorithm(key.shape), message) for key, message in asked]
+        )
+    finally:
+        for handle in handles.values():
+            connection.handles.give_back(handle)
 
 
 def keyed_digest(connection: Connection, session: Session, purpose: Purpose, generation: int, data: bytes) -> bytes:

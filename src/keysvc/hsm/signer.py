@@ -12,7 +12,7 @@ from __future__ import annotations
 import ctypes
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pkcs11 import Session
 
@@ -59,15 +59,24 @@ class Signer:
 
     def sign(self, session: Session, key: int, algorithm: HmacAlgorithm, message: bytes) -> bytes:
         """The MAC of `message` under the key. Raises PKCS11Error; the session is then to be thrown away."""
+        return self.sign_each(session, [(key, algorithm, message)])[0]
+
+    def sign_each(self, session: Session, asked: Iterable[tuple[int, HmacAlgorithm, bytes]]) -> list[bytes]:
+        """The MACs of each message under its key. Raises as `sign` does."""
         handle = session.handle  # type: ignore[attr-defined]  # the stub leaves it out
-        code = self._sign_init(handle, self._mechanisms[algorithm], key)
-        if code == _CKR_OK:
-            mac = ctypes.create_string_buffer(MAX_MAC_BYTES)
-            size = _ULONG(MAX_MAC_BYTES)
-            code = self._sign(handle, message, len(message), mac, ctypes.byref(size))
+        sign_init, sign, mechanisms = self._sign_init, self._sign, self._mechanisms
+        mac, size = ctypes.create_string_buffer(MAX_MAC_BYTES), _ULONG()
+        at_size = ctypes.byref(size)
+        macs = []
+        for key, algorithm, message in asked:
+            size.value = MAX_MAC_BYTES
+            code = sign_init(handle, mechanisms[algorithm], key)
             if code == _CKR_OK:
-                return mac.raw[: size.value]
-        raise from_code(code)
+                code = sign(handle, message, len(message), mac, at_size)
+            if code != _CKR_OK:
+                raise from_code(code)
+            macs.append(mac.raw[: size.value])
+        return macs
 
     def _use(self, *, holding: bool) -> None:
         prototype = ctypes.PYFUNCTYPE if holding else ctypes.CFUNCTYPE

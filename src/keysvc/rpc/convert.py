@@ -17,7 +17,7 @@ from keysvc.service import recipients
 from keysvc.service.material import Fresh
 from keysvc.service.merchants import etag_of as merchant_etag
 from keysvc.service.slot_edit import etag_of
-from keysvc.service.verification import Verdict
+from keysvc.service.trials import Verdict
 from keysvc.service.viewing import CredentialView
 from keysvc.v1.credential_pb2 import Credential, RetiringKey, Secret
 from keysvc.v1.credential_service_pb2 import VerifyApiKeyResponse, VerifyHmacResponse

@@ -13,7 +13,7 @@ import grpc
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from keysvc.rpc.errors import CODES
-from keysvc.service.verification import Result
+from keysvc.service.trials import Result
 
 OK = "OK"
 CANCELLED = "CANCELLED"

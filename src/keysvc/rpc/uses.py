@@ -41,7 +41,8 @@ class UseRpcs:
         return pb.GenerateHmacResponse(mac=mac, credential=key.name, version=key.version)
 
     def VerifyHmac(self, request: pb.VerifyHmacRequest, caller: Caller) -> pb.VerifyHmacResponse:
-        return told(pb.VerifyHmacResponse, self.verification.verify_hmac(caller, *presented(request)))
+        asked = presented(parse_merchant_or_credential(request.name), request)
+        return told(pb.VerifyHmacResponse, self.verification.verify_hmac(caller, *asked))
 
     def BatchVerifyHmac(self, request: pb.BatchVerifyHmacRequest, caller: Caller) -> pb.BatchVerifyHmacResponse:
         return self.batches.verify(request, caller)

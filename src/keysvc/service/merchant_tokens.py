@@ -24,7 +24,7 @@ from keysvc.service.calls import Caller, Clock, record, refuse_repeat
 from keysvc.service.digests import Digester
 from keysvc.service.failures import FailureLimit
 from keysvc.service.integrity import Sealer
-from keysvc.service.verification import Result
+from keysvc.service.trials import Result
 from keysvc.store.changes import Change
 from keysvc.store.store import Store
 

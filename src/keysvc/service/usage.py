@@ -27,7 +27,7 @@ class Usage:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._noted: deque[tuple[_Whose, datetime]] = deque()
+        self._noted: deque[tuple[_Whose, datetime, int]] = deque()
         self._moving = threading.Lock()
         """Held while notes move between these, so that each stands in one of them at every moment."""
         self._counted: Uses = {}
@@ -35,9 +35,9 @@ class Usage:
         self._writes = 0
         self._flushing = threading.Lock()
 
-    def note(self, merchant_id: str, fingerprint: str, principal: str, time: datetime) -> None:
-        """One use of a key."""
-        self._noted.append(((merchant_id, fingerprint, principal), time))
+    def note(self, merchant_id: str, fingerprint: str, principal: str, time: datetime, times: int = 1) -> None:
+        """So many uses of a key."""
+        self._noted.append(((merchant_id, fingerprint, principal), time, times))
 
     def flush(self) -> None:
         """Writes what was noted. Raises StoreUnavailable; the notes are then kept for the next time."""
@@ -85,8 +85,8 @@ class Usage:
         latest: dict[_Whose, datetime] = {}
         calls: dict[_Whose, int] = {}
         for _ in range(len(self._noted)):
-            whose, time = self._noted.popleft()
-            calls[whose] = calls.get(whose, 0) + 1
+            whose, time, times = self._noted.popleft()
+            calls[whose] = calls.get(whose, 0) + times
             if latest.get(whose, time) <= time:
                 latest[whose] = time
         for whose, time in latest.items():

@@ -87,12 +87,16 @@ class Change:
 
     def delete_keys(self, merchant_id: str, slot: Slot, versions: Iterable[int]) -> int:
         """Erases the keys' material and what was known of their use; returns how many keys there were."""
-        these = _these(merchant_id, slot, versions)
-        fingerprints = select(KEY.c.fingerprint).where(*these)
+        these = delete(KEY).where(*_these(merchant_id, slot, versions)).returning(KEY.c.fingerprint)
+        ended = self._connection.execute(these).scalars().all()
+        # A secret that was imported again, after a swap moved it, stands in both slots, under one fingerprint.
+        left = select(KEY.c.fingerprint).where(KEY.c.merchant_id == merchant_id)
         self._connection.execute(
-            delete(USE).where(USE.c.merchant_id == merchant_id, USE.c.fingerprint.in_(fingerprints))
+            delete(USE).where(
+                USE.c.merchant_id == merchant_id, USE.c.fingerprint.in_(ended), USE.c.fingerprint.not_in(left)
+            )
         )
-        return self._connection.execute(delete(KEY).where(*these)).rowcount
+        return len(ended)
 
     def put_tokens(self, record: TokenSetRecord) -> None:
         """Puts a merchant's tokens in the place of those there, if any."""

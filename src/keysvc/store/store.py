@@ -129,10 +129,11 @@ class Store:
 
     def fold_uses(self, now: datetime) -> None:
         """Folds the steps that are past into longer ones, some at a time."""
-        more = True
-        while more:
-            with self._writing() as connection:
-                more = uses.fold(connection, now)
+        for step in uses.FOLDED:
+            more = True
+            while more:
+                with self._writing() as connection:
+                    more = uses.fold(connection, step, now)
 
     def expired_keys(self, now: datetime) -> list[tuple[str, Slot, int]]:
         """(merchant id, slot, version) of the keys whose overlap has ended."""

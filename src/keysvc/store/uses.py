@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, and_, case, delete, or_, select, tuple_
+from sqlalchemy import Connection, Table, case, delete, select, tuple_
 from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
@@ -20,6 +20,8 @@ USE = table_of(tables.CredentialUse)
 
 _IDENTITY = tuple(USE.c[name] for name in Use._fields)
 _FOLDED_AT_ONCE = 5_000
+FOLDED = {TEN_MINUTES: uses.FINE_FOR, HOUR: uses.HOURLY_FOR}
+"""The steps that are folded, with how long they stay as they are."""
 
 
 def upsert(connection: Connection, table: Table) -> SqliteInsert | PostgresqlInsert:
@@ -50,15 +52,15 @@ def of(connection: Connection, merchant_id: str) -> Uses:
     return _read(connection.execute(select(USE).where(USE.c.merchant_id == merchant_id)).mappings())
 
 
-def fold(connection: Connection, now: datetime) -> bool:
-    """Folds some steps that are past into longer ones. Tells whether there may be more."""
-    before = now.timestamp()
-    past = or_(
-        and_(USE.c.step == TEN_MINUTES, USE.c.since < before - uses.FINE_FOR.total_seconds() - HOUR),
-        and_(USE.c.step == HOUR, USE.c.since < before - uses.HOURLY_FOR.total_seconds() - HOUR),
-    )
-    some = select(*_IDENTITY).where(past).limit(_FOLDED_AT_ONCE)
-    # Taken out and put back in one statement each: another replica that folds at the same time finds other rows.
+def fold(connection: Connection, step: int, now: datetime) -> bool:
+    """Folds some steps of this length that are past into longer ones. Tells whether there may be more.
+
+    Waits for no row of this length that another transaction holds, but leaves it for the next time; it then waits
+    for longer ones only. So those that add, and replicas that fold at once, never wait for each other in a circle.
+    """
+    before = (now - FOLDED[step]).timestamp() - HOUR
+    some = select(*_IDENTITY).where(USE.c.step == step, USE.c.since < before).limit(_FOLDED_AT_ONCE)
+    some = some.with_for_update(skip_locked=True)
     taken = _read(
         connection.execute(delete(USE).where(tuple_(*_IDENTITY).in_(some)).returning(*USE.c)).mappings().all()
     )
@@ -66,7 +68,7 @@ def fold(connection: Connection, now: datetime) -> bool:
     for use, tally in taken.items():
         uses.add(longer, uses.folded(use, now), tally)
     add(connection, longer)
-    return len(taken) == _FOLDED_AT_ONCE
+    return len(taken) >= _FOLDED_AT_ONCE
 
 
 def _read(rows: Any) -> Uses:

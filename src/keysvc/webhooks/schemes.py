@@ -7,9 +7,10 @@ The names are those of `WebhookScheme` on the wire. Forms are in `forms`, errors
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
 from typing import NamedTuple
 
 
@@ -30,14 +31,13 @@ class Scheme(StrEnum):
     COMPUTOP_NOTIFY = "COMPUTOP_NOTIFY"
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A webhook as it was received. What the scheme does not read may hold anything."""
 
     headers: Mapping[str, str]
     body: bytes
     url: str = ""
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: Mapping[str, str] = MappingProxyType({})
 
 
 class Claim(NamedTuple):

@@ -13,8 +13,8 @@ from bench.commits import checked_out
 from bench.cores import Cores
 from bench.figures import Goal, Plan, Row, Steps, pairwise
 from bench.load import Burst, Question, Target, check, h2load
-from bench.populate import populate
-from bench.questions import merchant_id, read_questions
+from bench.populate import copied, populate
+from bench.questions import read_merchants, read_questions
 from bench.servers import keysvc
 from keysvc.model.names import merchant_name
 from keysvc.v1 import principal_service_pb2 as pb
@@ -34,8 +34,6 @@ _BEFORE, _ADMIN, _SERVICE, _QUIET = (
     "after, as ADMIN, without the log of calls and metrics",
 )
 _WARM_UP = 0.5
-_FINER = 3
-"""Three rounds of a third of the length in the place of each: a ratio so near to its goal needs many."""
 
 Measured = dict[tuple[int, str], list[Burst]]
 
@@ -44,9 +42,8 @@ def run(home: Path, plan: Plan, cores: Cores, steps: Steps) -> list[Row]:
     """Both have homes and tokens of their own, with the same merchants, each made by its own code."""
     old = checked_out(plan.before, home.with_name("tree-before"))
     before, after = home.with_name("before"), home.with_name("after")
-    done = steps.begin("D: making merchants", 2 * MERCHANTS)
-    populate(before, range(MERCHANTS), cores, done, old)
-    populate(after, range(MERCHANTS), cores, done)
+    populate(before, plan.few_numbers, cores, steps.begin("D: making merchants", plan.few), old)
+    copied(home, after)
     with ExitStack() as stack:
         earlier = stack.enter_context(keysvc(before, cores, old))
         quiet = stack.enter_context(keysvc(after, cores, KEYSVC_LOG_CALLS="false"))
@@ -56,18 +53,16 @@ def run(home: Path, plan: Plan, cores: Cores, steps: Steps) -> list[Row]:
         targets = {
             _BEFORE: (earlier, read_questions(before)[0]),
             _ADMIN: (now, question),
-            _SERVICE: (_as_service(now), question),
+            _SERVICE: (_as_service(now, list(read_merchants(after))[:MERCHANTS]), question),
             _QUIET: (quiet, question),
         }
         measured = _measure(targets, plan, steps)
     return [row for in_flight in IN_FLIGHT for row in _rows(measured, in_flight)]
 
 
-def _as_service(target: Target) -> Target:
-    """A SERVICE that lists every merchant there is."""
-    principal = Principal(
-        kind=Principal.SERVICE, merchants=[merchant_name(merchant_id(number)) for number in range(MERCHANTS)]
-    )
+def _as_service(target: Target, merchants: list[str]) -> Target:
+    """A SERVICE that lists these merchants."""
+    principal = Principal(kind=Principal.SERVICE, merchants=[merchant_name(merchant) for merchant in merchants])
     request = pb.CreatePrincipalRequest(principal_id="checkout", principal=principal)
     with grpc.insecure_channel(target.address) as channel:
         stub = PrincipalServiceStub(channel)  # type: ignore[no-untyped-call]
@@ -78,9 +73,11 @@ def _as_service(target: Target) -> Target:
 
 def _measure(targets: dict[str, tuple[Target, Question]], plan: Plan, steps: Steps) -> Measured:
     measured: Measured = {(in_flight, name): [] for in_flight in IN_FLIGHT for name in targets}
-    rounds, seconds = plan.rounds * _FINER, plan.seconds / _FINER
-    done = steps.begin("D: VerifyHmac before and after", (1 + rounds) * len(measured))
-    for in_flight, name in measured:
+    rounds, seconds = plan.rounds * plan.finer, plan.seconds / plan.finer
+    done = steps.begin("D: VerifyHmac before and after", (plan.warm_ups + rounds) * len(measured))
+    for target, question in targets.values():
+        check(target, question)
+    for in_flight, name in list(measured) * plan.warm_ups:
         h2load(*targets[name], in_flight, min(_WARM_UP, seconds))
         done(1)
     for number in range(rounds):

@@ -40,8 +40,8 @@ def run(home: Path, plan: Plan, cores: Cores, steps: Steps) -> list[Row]:
 
 def _measure(targets: dict[str, tuple[Target, Question]], plan: Plan, steps: Steps) -> Measured:
     measured: Measured = {(in_flight, name): [] for in_flight in IN_FLIGHT for name in targets}
-    done = steps.begin("A: VerifyHmac beside bare servers", (1 + plan.rounds) * len(measured))
-    for in_flight, name in measured:
+    done = steps.begin("A: VerifyHmac beside bare servers", (plan.warm_ups + plan.rounds) * len(measured))
+    for in_flight, name in list(measured) * plan.warm_ups:
         h2load(*targets[name], in_flight, min(_WARM_UP, plan.seconds))
         done(1)
     _check(targets)
