@@ -15,7 +15,6 @@ from keysvc.client import Client, Credential
 
 _COLUMNS = ("active", "inactive", "empty", "due", "overdue", "retiring_keys", "retiring_keys_used")
 _ALARMING = frozenset({"overdue", "retiring_keys_used"})
-_ALL = "merchants/-"
 _TIMEOUT = 60.0
 """Seconds: every row is read."""
 
@@ -25,13 +24,26 @@ Row = tuple[str, ...]
 def status(
     *,
     merchant: Annotated[str, typer.Option(help="Of one merchant, by its id. Of all that the caller may see.")] = "-",
-    due_days: Annotated[float, typer.Option(min=0, help="What counts as due: within so many days.")] = 30,
-    used_hours: Annotated[float, typer.Option(min=0, help="What counts as still used: within so many hours.")] = 24,
+    due_days: Annotated[
+        float,
+        typer.Option(
+            min=0, max=remote.MOST_DAYS, callback=remote.a_number, help="What counts as due: within so many days."
+        ),
+    ] = 30,
+    used_hours: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=remote.MOST_DAYS * 24,
+            callback=remote.a_number,
+            help="What counts as still used: within so many hours.",
+        ),
+    ] = 24,
     most: Annotated[int, typer.Option(min=0, help="Credentials that are due to list at most.")] = 20,
 ) -> None:
     """Print the fleet: slots by state, those that are due, retiring keys and those of them that are still used."""
     with remote.connected() as client:
-        parent, due_within = f"merchants/{merchant}", timedelta(days=due_days)
+        parent, due_within = remote.merchant_name(merchant), timedelta(days=due_days)
         summary = client.summarize_credentials(
             parent, due_within=due_within, used_within=timedelta(hours=used_hours), timeout=_TIMEOUT
         )
@@ -57,7 +69,7 @@ def _due_row(credential: Credential, now: datetime) -> Row:
 
 def _show(merchants: int, slots: list[Row], due: list[Row]) -> None:
     console = Console()
-    table = Table("slot", title=f"{merchants:,} merchants", title_justify="left")
+    table = Table("slot", title=f"{merchants:,} merchant{'' if merchants == 1 else 's'}", title_justify="left")
     for column in _COLUMNS:
         table.add_column(column.replace("_", " "), justify="right")
     for name, *counts in slots:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import typer
 
 from keysvc.cli.files import read_private
 from keysvc.cli.settings import Settings, read_settings
@@ -13,6 +16,8 @@ from keysvc.model.errors import KeysvcError, Misconfigured
 
 EXIT_STOPPED = 3
 """Apart from failing, so that a program can tell."""
+MOST_DAYS = 3650
+"""What the service takes for any length of time."""
 
 
 class Stopped(KeysvcError):
@@ -26,17 +31,30 @@ def connected() -> Iterator[Client]:
     """As the settings say. Raises Misconfigured for what cannot be used, and where keysvc is not there or refuses."""
     settings = read_settings()
     target = settings.address or settings.listen
+    tls = _tls(settings)
     try:
-        client = Client(target, _authorization(settings), tls=_tls(settings))
+        client = Client(target, _authorization(settings), tls=tls)
     except OSError as error:
         raise Misconfigured(f"Cannot read {error.filename}: {error.strerror}") from None
-    except ValueError as error:
-        raise Misconfigured(str(error)) from None
+    except ValueError:
+        raise Misconfigured(f"{target} is not on loopback, so it needs TLS: set KEYSVC_CA") from None
     with client:
         try:
             yield client
         except CallFailed as error:
             raise Misconfigured(_told(error, target)) from None
+
+
+def merchant_name(merchant: str) -> str:
+    """Of an id, or of a name."""
+    return merchant if merchant.startswith("merchants/") else f"merchants/{merchant}"
+
+
+def a_number(value: float | None) -> float | None:
+    """For options that have a least and a most: not a number is neither below nor above. Raises BadParameter."""
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is not a number")
+    return value
 
 
 def is_watched() -> bool:
@@ -45,8 +63,13 @@ def is_watched() -> bool:
 
 
 def _tls(settings: Settings) -> Tls | None:
-    if settings.ca is None and settings.client_certificate is None:
+    if settings.ca is settings.client_certificate is settings.client_key is None:
         return None
+    if (settings.client_certificate is None) != (settings.client_key is None):
+        missing = "KEYSVC_CLIENT_CERTIFICATE" if settings.client_certificate is None else "KEYSVC_CLIENT_KEY"
+        raise Misconfigured(f"Set {missing} too: a certificate and its key go together")
+    if settings.client_key is not None:
+        read_private(settings.client_key, "client key", "KEYSVC_CLIENT_KEY")
     return Tls(settings.ca, settings.client_certificate, settings.client_key)
 
 

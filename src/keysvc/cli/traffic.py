@@ -34,7 +34,8 @@ class _Table:
     def show(self, rotation: Rotation, note: str) -> None:
         table = Table(title=f"{rotation.name}  {text_of(rotation, 'stage')}", caption=note, title_justify="left")
         for heading in _HEADINGS:
-            table.add_column(heading, justify="left" if heading in ("key", "", "callers") else "right")
+            left = heading in ("key", "", "callers")
+            table.add_column(heading, justify="left" if left else "right", no_wrap=heading == "key")
         for key in rotation.keys:
             style = "green" if not key.old else "yellow" if key.can_be_revoked else "red"
             table.add_row(*_cells(key, rotation, self._before), style=style)
@@ -50,7 +51,8 @@ class _Lines:
 
     def show(self, rotation: Rotation, note: str) -> None:
         for key in rotation.keys:
-            self._tell(f"{_slot(key)} version {key.version} ({_role(key)}): {key.calls.total} calls")
+            calls = f"{key.calls.total:,} call{'' if key.calls.total == 1 else 's'}"
+            self._tell(f"{_slot(key)} version {key.version} ({_role(key)}): {calls}")
         self._tell(note)
 
     def _tell(self, line: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -73,7 +74,7 @@ class UseRpcs:
         name = parse_merchant_or_credential(request.name)
         scheme = _scheme_of(request.scheme)
         delivery = Delivery(
-            dict(request.headers),
+            request.headers,
             sized(request.body, "body", MAX_MESSAGE),
             sized(request.url, "url"),
             _sized_fields(request),
@@ -114,8 +115,9 @@ def _scheme_of(number: int) -> Scheme:
     return scheme
 
 
-def _sized_fields(request: webhook_pb2.SignWebhookRequest | webhook_pb2.VerifyWebhookRequest) -> dict[str, str]:
-    fields = dict(request.fields)
-    for value in fields.values():
-        sized(value, "fields")
+def _sized_fields(request: webhook_pb2.SignWebhookRequest | webhook_pb2.VerifyWebhookRequest) -> Mapping[str, str]:
+    fields: Mapping[str, str] = request.fields
+    if fields:
+        for value in fields.values():
+            sized(value, "fields")
     return fields

@@ -21,10 +21,10 @@ def known_headers(headers: Mapping[str, str], known: frozenset[str]) -> dict[str
     Only the twenty-six letters have two cases: U+212A, which Python lowers to k, is no letter of a header's name.
     """
     found: dict[str, str | None] = {}
-    for name, value in headers.items():
+    for name in headers:
         lowered = name.lower()
         if lowered in known and name.isascii():
-            found[lowered] = None if lowered in found else value
+            found[lowered] = None if lowered in found else headers[name]
     return found
 
 
