@@ -10,12 +10,20 @@ import pytest
 from support.asking import ask, refused, slot_of
 from support.server import Client
 
-TAKE_CREDENTIAL = ("CreateCredential", "RenewCredential", "RevokeCredential", "GetCredential", "Encrypt", "Decrypt")
-TAKE_MERCHANT = ("GetMerchant", "ActivateMerchant", "SuspendMerchant", "TerminateMerchant")
+TAKE_CREDENTIAL = (
+    "CreateCredential", "RenewCredential", "RevokeCredential", "GetCredential", "ScheduleRotation", "Encrypt",
+    "Decrypt",
+)  # fmt: skip
+TAKE_MERCHANT = (
+    "GetMerchant", "ActivateMerchant", "SuspendMerchant", "TerminateMerchant", "GetRotation", "SwapCredentials",
+)  # fmt: skip
+LIST_MERCHANTS_OWN = ("ListCredentials", "SummarizeCredentials")
 TAKE_EITHER: dict[str, dict[str, Any]] = {
     "GenerateHmac": {},
     "VerifyHmac": {"mac": b"mac"},
     "VerifyApiKey": {"api_key": "key"},
+    "SignWebhook": {"scheme": "GITHUB"},
+    "VerifyWebhook": {"scheme": "GITHUB"},
 }
 LONG = "x" * 100_000
 NO_NAMES = {
@@ -83,13 +91,16 @@ def test_what_is_no_credential_is_no_credential_for_any_rpc(client: Client, name
 def test_what_is_no_merchant_is_no_merchant_for_any_rpc(client: Client, name: str) -> None:
     for method in TAKE_MERCHANT:
         assert_names_field(client, method, "name", name=name)
-    assert_names_field(client, "ListCredentials", "parent", parent=name)
+    for method in LIST_MERCHANTS_OWN:
+        assert_names_field(client, method, "parent", parent=name)
 
 
 @all_of
 def test_what_is_neither_is_neither_for_any_rpc(client: Client, name: str) -> None:
     for method, fields in TAKE_EITHER.items():
         assert_names_field(client, method, "name", name=name, **fields)
+    [told] = ask(client, "BatchVerifyHmac", requests=[{"name": name, "mac": b"mac"}]).results
+    assert grpc.StatusCode.INVALID_ARGUMENT.value[0] == told.error.code
 
 
 def test_a_merchant_is_no_credential_and_a_credential_no_merchant(client: Client) -> None:
@@ -97,7 +108,8 @@ def test_a_merchant_is_no_credential_and_a_credential_no_merchant(client: Client
         assert_names_field(client, method, "name", name=MERCHANT)
     for method in TAKE_MERCHANT:
         assert_names_field(client, method, "name", name=CREDENTIAL)
-    assert_names_field(client, "ListCredentials", "parent", parent=CREDENTIAL)
+    for method in LIST_MERCHANTS_OWN:
+        assert_names_field(client, method, "parent", parent=CREDENTIAL)
 
 
 @pytest.mark.parametrize(
@@ -142,6 +154,9 @@ def test_a_request_id_is_an_id(client: Client, merchant: str, request_id: str) -
     assert_names_field(client, "CreateCredential", "request_id", name=name, request_id=request_id)
     assert_names_field(client, "RenewCredential", "request_id", name=name, request_id=request_id)
     assert_names_field(client, "RevokeCredential", "request_id", name=name, request_id=request_id)
+    assert_names_field(client, "ScheduleRotation", "request_id", name=name, request_id=request_id)
+    fields = {"name": merchant, "kind": "HMAC_KEY", "request_id": request_id}
+    assert_names_field(client, "SwapCredentials", "request_id", **fields)
     fields = {"name": name, "secret": "0A" * 16, "request_id": request_id}
     assert_names_field(client, "ImportCredential", "request_id", **fields)
     assert 0 == ask(client, "GetCredential", name=name).version

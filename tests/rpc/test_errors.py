@@ -6,7 +6,9 @@ rights, limits and principals in tests of their own.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -22,6 +24,7 @@ from keysvc.rpc.errors import CODES
 
 Code = grpc.StatusCode
 HMAC = "primary-hmac-key"
+LATE = timedelta(seconds=2)
 
 TABLE = {
     "UNAUTHENTICATED": Code.UNAUTHENTICATED,
@@ -156,7 +159,8 @@ def test_what_was_refused_is_named_in_the_metadata(
 
 
 def test_a_revoke_is_refused_for_as_long_as_a_key_of_the_slot_was_used(client: Client, merchant: str) -> None:
-    """Also where it is the retiring key that is used, whose clients are just those to be moved."""
+    """Also where it is the retiring key that is used, whose clients are just those to be moved; and two seconds longer
+    than was asked, since so late may a use be known."""
     name = slot_of(merchant, "api-password")
     old = ask(client, "CreateCredential", name=name).secret.value
     ask(client, "RevokeCredential", name=name, unused_for=Duration(seconds=3600), validate_only=True)
@@ -166,4 +170,6 @@ def test_a_revoke_is_refused_for_as_long_as_a_key_of_the_slot_was_used(client: C
         told = refused(client, "RevokeCredential", name=name, unused_for=Duration(seconds=3600), **fields)
         assert "STILL_IN_USE" == told.reason
         assert told.info.metadata["last_used_time"] != ""
+    assert "STILL_IN_USE" == refused(client, "RevokeCredential", name=name, unused_for=Duration(nanos=1000)).reason
+    time.sleep(LATE.total_seconds() + 0.05)
     ask(client, "RevokeCredential", name=name, unused_for=Duration(nanos=1000))

@@ -11,7 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
-from support.asking import ask, refused, slot_of, verify_key, verify_mac
+from support.asking import HMAC_SLOTS, ask, refused, slot_of, verify_key, verify_mac
 from support.outside import key_of, mac_of
 from support.principals import create
 from support.server import Client, DevServer, Refusal
@@ -152,6 +152,19 @@ def test_with_one_etag_only_one_of_many_threads_renews(client: Client, merchant:
     etag = ask(client, "CreateCredential", name=name).credential.etag
     outcomes = at_once(lambda: ask(client, "RenewCredential", name=name, etag=etag))
     assert {"done": 1, "ETAG_MISMATCH": THREADS - 1} == reasons(outcomes)
+
+
+def test_with_one_etag_only_one_of_many_threads_swaps(client: Client, merchant: str) -> None:
+    for slot in HMAC_SLOTS:
+        ask(client, "CreateCredential", name=slot_of(merchant, slot))
+    pair = {"name": merchant, "kind": "HMAC_KEY"}
+    etag = ask(client, "GetRotation", **pair).etag
+    outcomes = at_once(lambda: ask(client, "SwapCredentials", etag=etag, **pair))
+    assert {"done": 1, "ETAG_MISMATCH": THREADS - 1} == reasons(outcomes)
+    request_id = new_id()
+    outcomes = at_once(lambda: ask(client, "SwapCredentials", request_id=request_id, **pair))
+    assert {"done": 1, "REQUEST_ALREADY_DONE": THREADS - 1} == reasons(outcomes)
+    assert [3, 3] == [each.version for each in ask(client, "GetRotation", **pair).keys]
 
 
 @pytest.mark.parametrize(("method", "slot"), [("CreateCredential", "api-password"), ("ImportCredential", HMAC)])

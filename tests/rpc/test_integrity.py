@@ -61,11 +61,22 @@ def fill(client: Client, merchant: str) -> list[bytes]:
 
 
 def assert_unused(client: Client, merchant: str, mac: bytes) -> None:
-    for method, fields in (("VerifyHmac", {"mac": mac}), ("GenerateHmac", {})):
-        for name in (merchant, slot_of(merchant, SLOT)):
-            told = refused(client, method, name=name, message=MESSAGE, **fields)
+    webhook = {"scheme": "GITHUB", "headers": {"x-hub-signature-256": f"sha256={mac.hex()}"}, "body": MESSAGE}
+    for name in (merchant, slot_of(merchant, SLOT)):
+        for method, fields in (
+            ("VerifyHmac", {"mac": mac, "message": MESSAGE}),
+            ("GenerateHmac", {"message": MESSAGE}),
+            ("VerifyWebhook", webhook),
+            ("SignWebhook", {"scheme": "GITHUB", "body": MESSAGE}),
+            ("SignWebhook", {"scheme": "STRIPE", "body": MESSAGE}),
+        ):
+            told = refused(client, method, name=name, **fields)
             assert (grpc.StatusCode.DATA_LOSS, "INTEGRITY") == (told.code, told.reason)
             assert merchant in told.info.metadata["resource"]
+        item = {"name": name, "message": MESSAGE, "mac": mac}
+        assert {grpc.StatusCode.DATA_LOSS.value[0]} == {
+            each.error.code for each in ask(client, "BatchVerifyHmac", requests=[item, item]).results
+        }
 
 
 @pytest.mark.parametrize("what", EDITS)
@@ -74,7 +85,10 @@ def test_an_edited_row_is_never_used(client: Client, merchant: str, edit: Edit, 
     edit(EDITS[what], m=id_of(merchant))
     for mac in macs:
         assert_unused(client, merchant, mac)
-    assert "INTEGRITY" == refused(client, "RenewCredential", name=slot_of(merchant, SLOT)).reason
+    for method in ("RenewCredential", "ScheduleRotation"):
+        assert "INTEGRITY" == refused(client, method, name=slot_of(merchant, SLOT)).reason
+    assert "INTEGRITY" == refused(client, "SwapCredentials", name=merchant, kind="HMAC_KEY").reason
+    assert "INTEGRITY" == refused(client, "RevokeCredential", name=slot_of(merchant, SLOT), version=1).reason
 
 
 def test_a_key_copied_over_another_merchants_is_never_used(

@@ -239,6 +239,32 @@ def test_wrong_macs_keys_and_tokens_count_together(admin: Client, services: list
     assert "TOO_MANY_FAILURES" == refused(caller, "VerifyToken", name=merchant, secret=secret).reason
 
 
+def test_wrong_webhooks_count_and_malformed_ones_do_not(services: list[Client], merchants: list[str]) -> None:
+    """Nothing can be guessed by what is not of the scheme's form."""
+    asked = {"name": merchants[0], "scheme": "GITHUB"}
+    for text, result in ((f"sha256={bytes(32).hex()}", 2), ("no signature", 6)):
+        headers = {"x-hub-signature-256": text}
+        told = [ask(services[0], "VerifyWebhook", headers=headers, **asked).result for _ in range(FAILURES - 1)]
+        assert [result] * (FAILURES - 1) == told
+    assert [False, True] == [limited(services[0], merchants[0]) for _ in range(2)]
+    assert "TOO_MANY_FAILURES" == refused(services[0], "VerifyWebhook", **asked).reason
+
+
+def test_the_wrong_ones_of_a_batch_count_one_by_one(admin: Client, services: list[Client], node: str) -> None:
+    """And once there are too many, each request of that merchant is refused, in a batch as alone, and no other is."""
+    caller = services[0]
+    ours, others = (admin.active_merchant(f"batch-{which}-{node}") for which in ("one", "two"))
+    for merchant in (ours, others):
+        ask(admin, "CreateCredential", name=slot_of(merchant, HMAC))
+    items = [{"name": ours, "mac": b"x"}] * (FAILURES - 1) + [{"name": others, "mac": b"x"}]
+    assert [2] * FAILURES == [each.response.result for each in ask(caller, "BatchVerifyHmac", requests=items).results]
+    assert not limited(caller, ours)
+    told = ask(caller, "BatchVerifyHmac", requests=items).results
+    assert [Code.RESOURCE_EXHAUSTED.value[0]] * (FAILURES - 1) + [0] == [each.error.code for each in told]
+    assert 2 == told[-1].response.result
+    assert limited(caller, ours)
+
+
 def test_names_that_are_none_do_not_count(services: list[Client], merchants: list[str]) -> None:
     for _ in range(2 * FAILURES):
         assert "INVALID_FIELD" == refused(services[0], "VerifyHmac", name=merchants[0], message=b"m").reason

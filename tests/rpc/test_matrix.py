@@ -13,12 +13,12 @@ from typing import Any
 
 import grpc
 import pytest
-from support.asking import SLOTS, ask
+from support.asking import SLOTS, ask, refused, result_of
 from support.methods import METHODS, PATHS, REFLECTION, call_raw, message_of, refused_raw
 from support.principals import Principals
 from support.server import Client, Refusal
 
-from keysvc.model.permissions import FILTERED, PERMISSIONS, REMOTE_METHODS, Grant, grants_of
+from keysvc.model.permissions import BATCHES, FILTERED, PERMISSIONS, REMOTE_METHODS, Grant, grants_of
 from keysvc.model.principals import PrincipalKind
 
 RULES = {
@@ -27,20 +27,25 @@ RULES = {
     },
     ("PSP", "ACQUIRER", "MERCHANT"): {
         "may": "GetImportKey ListMerchants",
-        "on its own": "GetMerchant GetCredential ListCredentials ListTokens",
+        "on its own": "GetMerchant GetCredential ListCredentials GetRotation SummarizeCredentials ListTokens",
         "on its own, with can_edit_credentials":
-            "CreateCredential RenewCredential RevokeCredential ImportCredential CreateToken RevokeToken",
+            "CreateCredential RenewCredential RevokeCredential ImportCredential SwapCredentials ScheduleRotation"
+            " CreateToken RevokeToken",
     },
     ("SERVICE",): {
-        "on its own": "VerifyHmac VerifyApiKey VerifyToken",
-        "on its own, with can_sign": "GenerateHmac Encrypt Decrypt",
+        "may": "BatchVerifyHmac",
+        "on its own": "VerifyHmac VerifyWebhook VerifyApiKey VerifyToken",
+        "on its own, with can_sign": "GenerateHmac SignWebhook Encrypt Decrypt",
     },
     ("AUDITOR",): {
-        "may": "GetMerchant ListMerchants GetCredential ListCredentials ListTokens"
+        "may": "GetMerchant ListMerchants GetCredential ListCredentials GetRotation SummarizeCredentials ListTokens"
                " GetPrincipal ListPrincipals ListAuditEvents GetAuditHead",
     },
 }  # fmt: skip
-"""The rules of the domain, in words; not made from the table that they are to check."""
+"""The rules of the domain, in words; not made from the table that they are to check. Each request of a batch is held
+to its caller's own by itself, so that the batch as such may be sent by whoever verifies."""
+OF_ALL = ("ListCredentials", "SummarizeCredentials")
+"""Also asked of merchants/-, and then answered of the caller's own."""
 SETTING_A_SLOT = ("CreateCredential", "RenewCredential", "ImportCredential")
 """For the API password: a PSP or ACQUIRER with remote_access besides; a MERCHANT never."""
 
@@ -55,10 +60,13 @@ RIGHTS: dict[str, list[tuple[str, ...]]] = {
 """Every set of rights that a principal of each kind may have; `all` stands for merchants/-."""
 SUBJECTS = [(kind, rights) for kind, sets in RIGHTS.items() for rights in sets]
 TARGETS = ("own", "other", "unknown")
+ALL = "all"
+"""A fourth target, of those that may be asked of it: merchants/-."""
 TESTED_SLOTS = ("primary-hmac-key", "api-password")
 WRONG: dict[str, Any] = {
     "request_id": "no id!", "page_size": -1, "etag": "no etag", "hmac_algorithm": 99, "secret_format": 99,
-    "recipient_public_key": "no key", "additional_data": bytes(64 * 1024 + 1), "token_id": "no id!",
+    "recipient_public_key": "no key", "additional_data": bytes(64 * 1024 + 1), "token_id": "no id!", "kind": 99,
+    "due_within": {"seconds": -1}, "used_within": {"seconds": -1}, "rotate_before": {"nanos": -1}, "scheme": 99,
 }  # fmt: skip
 """Values that are taken by no rpc, by their fields' names."""
 NOWHERE = "principals/nobody-has-this-id"
@@ -96,14 +104,16 @@ def is_about_a_merchant(path: str) -> bool:
 
 
 def takes_a_slot(path: str) -> bool:
-    return path.startswith("/keysvc.v1.CredentialService/") and "name" in METHODS[path].input_type.fields_by_name
+    fields = METHODS[path].input_type.fields_by_name
+    return path.startswith("/keysvc.v1.CredentialService/") and "name" in fields and "kind" not in fields
 
 
 def cells(path: str) -> list[Cell]:
     if not is_about_a_merchant(path):
         return [Cell(path)]
     slots = TESTED_SLOTS if takes_a_slot(path) else ("",)
-    return [Cell(path, target, slot) for target in TARGETS for slot in slots]
+    targets = (*TARGETS, ALL) if Cell(path).method in OF_ALL else TARGETS
+    return [Cell(path, target, slot) for target in targets for slot in slots]
 
 
 def request_of(cell: Cell, merchants: dict[str, str]) -> bytes:
@@ -132,7 +142,7 @@ def by_the_domain(kind: str, rights: tuple[str, ...], cell: Cell) -> str:
         return DENIED
     if cell.method in SETTING_A_SLOT and cell.slot == "api-password" and "remote_access" not in rights:
         return DENIED
-    return ADMITTED if cell.target == "own" or "all" in rights else NOT_OWNER
+    return ADMITTED if cell.target in ("own", ALL) or "all" in rights else NOT_OWNER
 
 
 def by_the_table(kind: str, rights: tuple[str, ...], cell: Cell) -> str:
@@ -141,7 +151,7 @@ def by_the_table(kind: str, rights: tuple[str, ...], cell: Cell) -> str:
     lacking = {Grant.EDIT: "can_edit_credentials", Grant.SIGN: "can_sign"}
     if grant is None or (grant in lacking and lacking[grant] not in rights):
         return DENIED
-    if grant is Grant.ANY or cell.path in FILTERED:
+    if grant is Grant.ANY or cell.path in BATCHES or (cell.path in FILTERED and cell.target in ("", ALL)):
         return ADMITTED
     if cell.path in REMOTE_METHODS and cell.slot == "api-password" and "remote_access" not in rights:
         return DENIED
@@ -179,7 +189,7 @@ def subjects(client: Client, principals: Principals, merchant_ids: Any) -> dict[
         owner = {kind.lower(): f"principals/{principal_id}"} if kind in ("PSP", "ACQUIRER") else {}
         ask(client, "CreateMerchant", merchant_id=merchant_id, merchant=owner)
         ask(client, "ActivateMerchant", name=own)
-        targets = {"own": own, "other": other, "unknown": unknown}
+        targets = {"own": own, "other": other, "unknown": unknown, ALL: "merchants/-"}
         made[kind, rights] = Subject(kind, rights, caller, targets)
     return made
 
@@ -242,6 +252,49 @@ def test_anothers_merchant_and_an_unknown_one_are_told_apart_by_nothing(
     assert len({each.raw for each in answers if each is not None}) <= 1
     assert [] == [cell for cell, each in zip(refused, answers, strict=True) if each is None or not each.raw]
     assert (0 if who[0] in ("ADMIN", "AUDITOR") or "all" in who[1] else 1) == bool(refused)
+
+
+@of_everybody
+def test_each_request_of_a_batch_is_held_to_the_callers_own_by_itself(
+    subjects: dict[Any, Subject], who: tuple[str, tuple[str, ...]]
+) -> None:
+    """One that is answered harms no other, and another's merchant and an unknown one are told apart by nothing."""
+    subject = subjects[who]
+    requests = [{"name": subject.merchants[target], "message": b"m", "mac": b"mac"} for target in TARGETS]
+    if who[0] not in ("ADMIN", "SERVICE"):
+        assert DENIED == refused(subject.client, "BatchVerifyHmac", requests=requests).reason
+        return
+    own, other, unknown = ask(subject.client, "BatchVerifyHmac", requests=requests).results
+    alone = {target: refused_alone(subject, each) for target, each in zip(TARGETS, requests, strict=True)}
+    assert ("NO_LIVE_KEY", None) == (result_of(own.response), alone["own"])
+    if who[0] == "ADMIN" or "all" in who[1]:
+        assert ("NO_LIVE_KEY", None) == (result_of(other.response), alone["other"])
+        assert alone["unknown"] == unknown.error.SerializeToString()
+    else:
+        assert other.error.SerializeToString() == unknown.error.SerializeToString() == alone["other"]
+        assert alone["other"] == alone["unknown"]
+        assert [grpc.StatusCode.PERMISSION_DENIED.value[0]] * 2 == [each.error.code for each in (other, unknown)]
+
+
+def refused_alone(subject: Subject, fields: dict[str, Any]) -> bytes | None:
+    """The same request as a call of its own: the bytes of its refusal, None where it was answered."""
+    try:
+        ask(subject.client, "VerifyHmac", **fields)
+    except grpc.RpcError as error:
+        return Refusal(error).raw
+    return None
+
+
+@of_everybody
+def test_of_all_merchants_each_is_answered_of_its_own(
+    subjects: dict[Any, Subject], who: tuple[str, tuple[str, ...]]
+) -> None:
+    subject, every = subjects[who], "merchants/-"
+    if who[0] == "SERVICE":
+        assert DENIED == refused(subject.client, "SummarizeCredentials", parent=every).reason
+        return
+    counted = ask(subject.client, "SummarizeCredentials", parent=every).merchants
+    assert counted > len(SUBJECTS) if who[0] in ("ADMIN", "AUDITOR") else counted == 1
 
 
 @of_everybody

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from keysvc.rpc.errors import CODES
 from keysvc.rpc.observation import CallCounts, CallLine, rpc_of
-from keysvc.service.verification import Result
+from keysvc.service.trials import Result
 
 VERIFY = "/keysvc.v1.CredentialService/VerifyHmac"
 CREATE = "/keysvc.v1.MerchantService/CreateMerchant"

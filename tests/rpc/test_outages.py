@@ -40,17 +40,26 @@ def test_with_the_token_out_of_reach_uses_and_changes_are_unavailable(tmp_path: 
         verify = request("VerifyHmac", name=merchant, message=MESSAGE, mac=mac)
         tokens.rename(away)
         until(lambda: code_of(lambda: client.call("VerifyHmac", verify)) is not OK)
+        webhook = {"scheme": "GITHUB", "headers": {"x-hub-signature-256": f"sha256={mac.hex()}"}}
         empty, full = slot_of(merchant, "api-password"), slot_of(merchant, "primary-hmac-key")
         for method, fields in (
             ("VerifyHmac", {"name": merchant, "mac": mac}),
             ("GenerateHmac", {"name": merchant}),
+            ("SignWebhook", {"name": merchant, "scheme": "GITHUB"}),
+            ("VerifyWebhook", {"name": merchant, **webhook}),
+            ("SwapCredentials", {"name": merchant, "kind": "HMAC_KEY"}),
+            ("ScheduleRotation", {"name": full}),
             ("CreateCredential", {"name": empty}),
             ("RenewCredential", {"name": full}),
             ("ImportCredential", {"name": empty, "secret": "0A" * 16}),
             ("SuspendMerchant", {"name": merchant}),
         ):
             assert_unavailable(refused(client, method, **fields), "HSM_UNAVAILABLE")
+        [told] = ask(client, "BatchVerifyHmac", requests=[{"name": merchant, "mac": mac}]).results
+        assert grpc.StatusCode.UNAVAILABLE.value[0] == told.error.code
         assert 1 == ask(client, "GetCredential", name=full).version
+        assert 0 < ask(client, "GetRotation", name=merchant, kind="HMAC_KEY").keys[0].calls.total
+        assert 1 == ask(client, "SummarizeCredentials", parent="merchants/-").merchants
         away.rename(tokens)
         until(lambda: code_of(lambda: client.call("VerifyHmac", verify)) is OK)
         assert "VALID" == verify_mac(client, merchant, MESSAGE, mac)
@@ -89,7 +98,12 @@ def test_with_the_database_out_of_reach_every_rpc_is_unavailable(
         try:
             for method, fields in (
                 ("VerifyHmac", {"name": merchant, "mac": mac, "message": MESSAGE}),
+                ("BatchVerifyHmac", {"requests": [{"name": merchant, "mac": mac, "message": MESSAGE}]}),
+                ("VerifyWebhook", {"name": merchant, "scheme": "GITHUB"}),
                 ("GetCredential", {"name": name}),
+                ("GetRotation", {"name": merchant, "kind": "HMAC_KEY"}),
+                ("SummarizeCredentials", {"parent": "merchants/-"}),
+                ("SwapCredentials", {"name": merchant, "kind": "HMAC_KEY"}),
                 ("RenewCredential", {"name": name}),
                 ("RevokeCredential", {"name": name}),
                 ("ListMerchants", {}),

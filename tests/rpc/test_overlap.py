@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from support.asking import ask, refused, request, result_of, slot_of, verify_key, verify_mac
+from support.asking import HMAC_SLOTS, ask, refused, request, result_of, slot_of, verify_key, verify_mac
 from support.outside import key_of, mac_of
 from support.server import Client
 from support.waiting import code_of
@@ -113,6 +114,91 @@ def _encryption_watch(client: Client, merchant: str) -> Watch:
     return _renewed(client, name), lambda: code_of(lambda: client.call("Decrypt", decrypt)) is grpc.StatusCode.OK
 
 
+Later = Callable[[Client, str], None]
+"""What is done to a merchant while its primary key's predecessor retires."""
+
+
+def _renewed_for_longer(client: Client, merchant: str) -> None:
+    for _ in range(2):
+        ask(client, "RenewCredential", name=slot_of(merchant, "primary-hmac-key"), previous_ttl=HOUR)
+
+
+def _renewed_without_overlap(client: Client, merchant: str) -> None:
+    ask(client, "RenewCredential", name=slot_of(merchant, "primary-hmac-key"))
+
+
+def _swapped_and_renewed(client: Client, merchant: str) -> None:
+    ask(client, "CreateCredential", name=slot_of(merchant, "secondary-hmac-key"))
+    ask(client, "SwapCredentials", name=merchant, kind="HMAC_KEY")
+    for slot in HMAC_SLOTS:
+        ask(client, "RenewCredential", name=slot_of(merchant, slot), previous_ttl=HOUR)
+
+
+def _others_revoked(client: Client, merchant: str) -> None:
+    name = slot_of(merchant, "primary-hmac-key")
+    ask(client, "RenewCredential", name=name, previous_ttl=HOUR)
+    ask(client, "RevokeCredential", name=name, version=2)
+
+
+def _suspended_and_activated(client: Client, merchant: str) -> None:
+    for method in ("SuspendMerchant", "ActivateMerchant"):
+        ask(client, method, name=merchant)
+
+
+def _scheduled(client: Client, merchant: str) -> None:
+    later = {"seconds": int(datetime.now(UTC).timestamp()) + 86400}
+    ask(client, "ScheduleRotation", name=slot_of(merchant, "primary-hmac-key"), rotate_before=later)
+
+
+def test_an_old_key_never_outlives_its_end_whatever_comes_after(
+    client: Client, merchant_ids: Callable[[], str]
+) -> None:
+    """Not by a longer overlap of the next, nor by a swap; and until its end it is good."""
+    laters: list[Later] = [
+        _renewed_for_longer, _renewed_without_overlap, _swapped_and_renewed, _others_revoked,
+        _suspended_and_activated, _scheduled,
+    ]  # fmt: skip
+    olds = []
+    for later in laters:
+        merchant = client.active_merchant(merchant_ids())
+        name = slot_of(merchant, "primary-hmac-key")
+        old = mac_by(ask(client, "CreateCredential", name=name))
+        ttl = Duration(seconds=2)
+        renewed = ask(client, "RenewCredential", name=name, previous_ttl=ttl).credential
+        end = renewed.retiring[0].expire_time.ToDatetime(UTC)
+        later(client, merchant)
+        olds.append((end, merchant, old))
+        good = verify_mac(client, merchant, MESSAGE, old)
+        assert datetime.now(UTC) >= end or good == "VALID", later
+        assert end in [each.expire_time.ToDatetime(UTC) for each in _retiring(client, merchant)]
+    last_end = max(end for end, _, _ in olds)
+    time.sleep(max(0.0, (last_end - datetime.now(UTC)).total_seconds()))
+    assert ["INVALID"] * len(laters) == [verify_mac(client, merchant, MESSAGE, old) for _, merchant, old in olds]
+    for end, merchant, _ in olds:
+        assert end not in [each.expire_time.ToDatetime(UTC) for each in _retiring(client, merchant)]
+
+
+def _retiring(client: Client, merchant: str) -> list[Any]:
+    listed = ask(client, "ListCredentials", parent=merchant).credentials
+    return [each for credential in listed for each in credential.retiring]
+
+
+def test_a_key_that_was_revoked_or_replaced_does_not_come_back_when_it_is_imported_for_another(
+    client: Client, name: str, merchant: str
+) -> None:
+    """Nor does its overlap: what is imported into the slot begins anew."""
+    old = ask(client, "CreateCredential", name=name).secret.value
+    ask(client, "RenewCredential", name=name, previous_ttl=HOUR)
+    ask(client, "RevokeCredential", name=name)
+    ask(client, "ImportCredential", name=name, secret="ab" * 32)
+    mac = mac_of(key_of(old, "HEX"), MESSAGE)
+    assert "INVALID" == verify_mac(client, merchant, MESSAGE, mac)
+    ask(client, "RevokeCredential", name=name)
+    told = ask(client, "ImportCredential", name=name, secret=old).credential
+    assert (4, []) == (told.version, list(told.retiring))
+    assert "VALID" == verify_mac(client, merchant, MESSAGE, mac)
+
+
 def test_without_an_overlap_the_old_key_stops_at_once(client: Client, name: str) -> None:
     old = mac_by(ask(client, "CreateCredential", name=name))
     ask(client, "RenewCredential", name=name, previous_ttl=Duration())
@@ -140,8 +226,9 @@ def test_revoke_ends_the_retiring_keys_too(client: Client, name: str) -> None:
 
 def test_thirty_days_are_the_longest_overlap(client: Client, name: str) -> None:
     ask(client, "CreateCredential", name=name)
-    ask(client, "RenewCredential", name=name, previous_ttl=Duration(seconds=30 * 86400))
-    for too_long in (Duration(seconds=30 * 86400, nanos=1000), Duration(seconds=-1), Duration(nanos=-1000)):
-        told = refused(client, "RenewCredential", name=name, previous_ttl=too_long)
+    told = ask(client, "RenewCredential", name=name, previous_ttl=Duration(seconds=30 * 86400)).credential
+    assert timedelta(days=30) == told.retiring[0].expire_time.ToDatetime() - told.renew_time.ToDatetime()
+    for not_taken in (Duration(seconds=30 * 86400, nanos=1000), Duration(seconds=-1), Duration(nanos=-1000)):
+        told = refused(client, "RenewCredential", name=name, previous_ttl=not_taken)
         assert ("INVALID_FIELD", ["previous_ttl"]) == (told.reason, told.fields)
     assert 2 == ask(client, "GetCredential", name=name).version

@@ -81,11 +81,14 @@ def name_in(path: str, merchant: str) -> dict[str, Any]:
     fields = METHODS[path].input_type.fields_by_name
     if "parent" in fields:
         return {"parent": merchant}
+    if "kind" in fields:
+        return {"name": merchant}
     return {"name": f"{merchant}/tokens/t" if "Token" in path else slot_of(merchant, HMAC)}
 
 
 @pytest.mark.parametrize("method", [
-    "CreateCredential", "RenewCredential", "RevokeCredential", "ImportCredential", "CreateToken", "RevokeToken"
+    "CreateCredential", "RenewCredential", "RevokeCredential", "ImportCredential", "SwapCredentials",
+    "ScheduleRotation", "CreateToken", "RevokeToken"
 ])  # fmt: skip
 def test_an_attempt_on_anothers_merchant_is_recorded_with_what_it_was_on(
     client: Client, principals: Principals, merchant: str, method: str

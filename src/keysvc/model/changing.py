@@ -27,7 +27,7 @@ def check_etag(etag: str, current: str, resource: str) -> None:
         )
 
 
-def check_unused_for(unused_for: timedelta) -> None:
+def check_unused_for(unused_for: timedelta, field: str = "unused_for") -> None:
     """Raises InvalidField for a quiet time that is negative, or too long."""
     if not _NONE <= unused_for <= MAX_UNUSED_FOR:
-        raise InvalidField("unused_for", f"must be from 0 to {MAX_UNUSED_FOR.days} days")
+        raise InvalidField(field, f"must be from 0 to {MAX_UNUSED_FOR.days} days")

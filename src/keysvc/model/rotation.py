@@ -39,6 +39,7 @@ class Standing:
 
     slot: Slot
     version: int
+    may_sign: bool
     create_time: datetime
     expire_time: datetime | None
     calls: Calls
@@ -88,7 +89,7 @@ class Rotation:
     def signs(self, key: Standing) -> bool:
         """Whether it signs what is asked for by the merchant's name."""
         signer = next((self._current[slot] for slot in PAIRS[self.kind] if slot in self._current), None)
-        return self.kind is Kind.HMAC_KEY and key is signer
+        return key is signer and key.may_sign
 
     def can_be_revoked(self, key: Standing) -> bool:
         """Whether ending it breaks nothing that is seen here."""

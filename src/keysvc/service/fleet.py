@@ -39,7 +39,7 @@ class Fleet:
     def summary(self, caller: Caller, merchant_id: str, due_within: timedelta, used_within: timedelta) -> FleetSummary:
         """Raises NotFound or InvalidField."""
         now = self._now()
-        check_unused_for(used_within)
+        check_unused_for(used_within, "used_within")
         times = FleetTimes(now, now + _checked(due_within), now - used_within)
         return self._store.summary(times, self._asked(caller, merchant_id))
 

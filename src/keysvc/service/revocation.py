@@ -39,7 +39,7 @@ class Revocation:
             slot = edit.require_something_to_revoke()
             edit.check_etag(request.etag)
             now = self._now()
-            self._refuse_if_used(edit, edit.keys, unused_for, now)
+            self._refuse_if_used(edit, [key for key in edit.keys if key.live(now)], unused_for, now)
             if validate_only:
                 return CredentialView(request.name, edit.emptied(slot, now))
             written = edit.empty(slot, now)

@@ -126,7 +126,8 @@ def _pair(kind: Kind) -> tuple[Slot, Slot]:
 def _standing(key: KeyRecord, uses: Uses, now: datetime) -> Standing:
     own = [(use, tally) for use, tally in uses.items() if use.fingerprint == key.fingerprint]
     callers = tuple(callers_of(uses, {key.fingerprint}, now))
-    return Standing(key.slot, key.version, key.create_time, key.expire_time, calls_of(own, now), callers)
+    may_sign = key.hmac_algorithm is not None and key.hmac_algorithm.may_sign
+    return Standing(key.slot, key.version, may_sign, key.create_time, key.expire_time, calls_of(own, now), callers)
 
 
 def _etag(holdings: Holdings, kind: Kind) -> str:
