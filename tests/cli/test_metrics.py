@@ -116,6 +116,33 @@ def test_the_parts_numbers_move_with_the_calls(server: DevServer, client: Client
     assert 0 == after.value("keysvc_call_lines_lost_total") == after.value("keysvc_token_errors_total")
 
 
+def test_what_is_due_and_what_retires_is_counted(server: DevServer, client: Client, merchant: str) -> None:
+    def counted() -> tuple[float, ...]:
+        metrics = Metrics(server.log)
+        return tuple(
+            metrics.value(f"keysvc_{what}") for what in ("credentials_overdue", "credentials_due", "keys_retiring")
+        )
+
+    def schedule(slot: str, seconds: float) -> None:
+        rotate_before = {"seconds": int(time.time() + seconds)}
+        ask(client, "ScheduleRotation", name=slot_of(merchant, slot), rotate_before=rotate_before)
+
+    day = 86400
+    assert (0, 0, 0) == counted()
+    for slot in ("primary-hmac-key", "api-password", "encryption-password"):
+        ask(client, "CreateCredential", name=slot_of(merchant, slot))
+    assert (0, 0, 0) == counted()
+    schedule("primary-hmac-key", -1)
+    schedule("api-password", 6.9 * day)
+    schedule("encryption-password", 7.1 * day)
+    assert (1, 1, 0) == counted()
+    ask(client, "RenewCredential", name=slot_of(merchant, "primary-hmac-key"), previous_ttl={"seconds": day})
+    assert (0, 1, 1) == counted()  # the old key's date is met
+    ask(client, "RevokeCredential", name=slot_of(merchant, "primary-hmac-key"), version=1)
+    ask(client, "RevokeCredential", name=slot_of(merchant, "api-password"))
+    assert (0, 0, 0) == counted()
+
+
 def test_a_change_is_an_unsigned_audit_event_until_it_is_signed(server: DevServer, client: Client) -> None:
     made = 0
 

@@ -9,14 +9,16 @@ import pytest
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from keysvc.model.permissions import FILTERED, PERMISSIONS, PUBLIC, REMOTE_METHODS, Effect, Grant, grants_of
+from keysvc.model.permissions import BATCHES, FILTERED, PERMISSIONS, PUBLIC, REMOTE_METHODS, Effect, Grant, grants_of
 from keysvc.model.principals import PrincipalKind
 
 PROTOS = Path(__file__).parents[2] / "protos"
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 REFLECTION = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
-CHANGING = ("Create", "Renew", "Revoke", "Import", "Activate", "Suspend", "Terminate", "Update", "Disable")
-VIEWING = ("Get", "List")
+CHANGING = (
+    "Create", "Renew", "Revoke", "Import", "Swap", "Schedule", "Activate", "Suspend", "Terminate", "Update", "Disable",
+)  # fmt: skip
+VIEWING = ("Get", "List", "Summarize")
 USING = ("Generate", "Verify", "Encrypt", "Decrypt", "Sign", "BatchVerify")
 OWNERS = (PrincipalKind.PSP, PrincipalKind.ACQUIRER, PrincipalKind.MERCHANT)
 WORDS = {
@@ -114,8 +116,15 @@ def test_every_way_to_a_new_secret_of_a_slot_needs_remote_access_for_the_api_pas
     assert giving == REMOTE_METHODS
 
 
-def test_only_a_list_of_what_the_caller_may_see_is_filtered() -> None:
-    assert {"/keysvc.v1.MerchantService/ListMerchants"} == FILTERED
+def test_only_what_the_contract_says_is_of_all_that_the_caller_may_see_is_filtered() -> None:
+    named = ("MerchantService/ListMerchants", "CredentialService/ListCredentials",
+             "CredentialService/SummarizeCredentials")  # fmt: skip
+    assert {f"/keysvc.v1.{method}" for method in named} == FILTERED
+    assert {Effect.VIEW} == {PERMISSIONS[method].effect for method in FILTERED}
+
+
+def test_the_methods_whose_requests_hold_requests_are_known_as_batches() -> None:
+    assert {path for path in contract() if "/Batch" in path} == BATCHES
 
 
 def test_what_a_kind_may_call_is_its_column_of_the_table() -> None:

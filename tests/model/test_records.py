@@ -102,6 +102,7 @@ CHANGES: dict[str, Any] = {
     "create_time": START + timedelta(microseconds=1),
     "expire_time": START,
     "mac_generation": 4,
+    "made_in": Slot.SECONDARY_HMAC_KEY,
 }
 
 
@@ -196,6 +197,11 @@ LATER: dict[str, tuple[Any, str]] = {
     "retiring_passwords": ((RetiringPassword("00ff", 1, START),), f'[["00ff",1,{NOON}]]'),
 }
 """Each field that schema 0002 added to principals, with a value and what stands for it in the bytes."""
+LATER_ELSEWHERE: dict[type[Any], tuple[Any, dict[str, tuple[Any, str]]]] = {
+    SlotRecord: (slot_record(), {"rotate_before": (START, NOON)}),
+    KeyRecord: (key_record(), {"made_in": (Slot.SECONDARY_HMAC_KEY, '"secondary-hmac-key"')}),
+}
+"""The same of schema 0003, with a record as 0001 and 0002 knew it."""
 
 
 SAME_BYTES: dict[str, tuple[Any, str]] = {
@@ -223,6 +229,11 @@ def test_other_records_mean_the_same_bytes_in_every_release(record: Any, expecte
 def test_no_later_field_is_left_out_here() -> None:
     with_defaults = [f.name for f in fields(PrincipalRecord) if f.default is not MISSING]
     assert with_defaults == ["mac", "mac_generation", *LATER]
+    for record_type in RECORDS:
+        if record_type is not PrincipalRecord:
+            _, later = LATER_ELSEWHERE.get(record_type, (None, {}))
+            with_defaults = [f.name for f in fields(record_type) if f.default is not MISSING]
+            assert with_defaults == ["mac", "mac_generation", *later]
 
 
 @pytest.mark.parametrize("name", LATER)
@@ -230,6 +241,18 @@ def test_a_later_field_stands_by_its_name_at_the_end(name: str) -> None:
     value, text = LATER[name]
     expected = f'[{PRINCIPAL},{{"{name}":{text}}}]'
     assert expected.encode() == meaning(principal_record(**{name: value}))
+
+
+@pytest.mark.parametrize("record_type", LATER_ELSEWHERE)
+def test_what_was_written_before_schema_0003_keeps_its_bytes_and_a_field_of_it_adds_to_them(
+    record_type: type[Any],
+) -> None:
+    record, later = LATER_ELSEWHERE[record_type]
+    before = meaning(record)
+    assert before.endswith(b",3]")
+    for name, (value, text) in later.items():
+        assert before[:-1] + f',{{"{name}":{text}}}]'.encode() == meaning(replace(record, **{name: value}))
+        assert before == meaning(replace(record, **{name: None}))
 
 
 def test_all_later_fields_stand_in_their_order() -> None:

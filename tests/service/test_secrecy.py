@@ -15,9 +15,9 @@ from keysvc.model.errors import InvalidField
 from keysvc.model.names import CredentialName
 from keysvc.model.secrets import SecretText
 from keysvc.model.slots import HmacAlgorithm, Kind, SecretFormat, Slot
+from keysvc.service.calls import Request
 from keysvc.service.digests import Digester
 from keysvc.service.envelope import Envelope
-from keysvc.service.lifecycle import Request
 from keysvc.service.material import API_KEY_USE, Maker, recipe
 from service.parts import API_KEY, CALLER, HMAC, SECOND_API_KEY, Service, of_kind
 

@@ -205,12 +205,16 @@ def test_several_uses_are_noted_at_once(service: Service, clock: Clock) -> None:
 
 
 class _Overtaken(Store):
-    """A store between whose read and its answer something is done, or just before it writes or after it has."""
+    """A store that is overtaken: something is done before it reads, between the read and its answer, or
+    before it writes."""
 
     before_write: Callable[[], object] | None = None
+    before_read: Callable[[], object] | None = None
     after_read: Callable[[], object] | None = None
 
     def uses(self, merchant_id: str) -> Uses:
+        if self.before_read is not None:
+            self.before_read()
         found = super().uses(merchant_id)
         if self.after_read is not None:
             self.after_read()
@@ -229,17 +233,19 @@ def overtaken(database: Database) -> Iterator[_Overtaken]:
     store.close()
 
 
-def test_a_use_is_seen_once_while_a_batch_is_written_between_a_read_and_its_answer(
-    overtaken: _Overtaken, clock: Clock
+@pytest.mark.parametrize("when", ["before_read", "after_read"])
+def test_a_use_is_seen_once_while_a_batch_is_written_around_a_read(
+    overtaken: _Overtaken, clock: Clock, when: str
 ) -> None:
+    """Memory is looked at, then SQL: what has moved meanwhile is not counted in both."""
     usage = Usage(overtaken)
     usage.note("m", "key", "admin", clock.time)
 
     def flush_once() -> None:
-        overtaken.after_read = None
+        setattr(overtaken, when, None)
         usage.flush()
 
-    overtaken.after_read = flush_once
+    setattr(overtaken, when, flush_once)
     assert {Use("m", "key", "admin", 600, step_of(clock.time)): Tally(1, clock.time)} == usage.of("m")
 
 

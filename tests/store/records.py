@@ -17,12 +17,17 @@ from keysvc.model.records import (
     TokenSetRecord,
 )
 from keysvc.model.slots import RULES, HmacAlgorithm, Kind, Slot
+from keysvc.model.uses import TEN_MINUTES, Use, step_of
 from keysvc.store.changes import Change
 
 NOON = datetime(2026, 3, 29, 12, 0, 0, 123457, tzinfo=UTC)
 """To the microsecond, on a day when clocks in Europe move."""
 MAC = bytes(range(32))
 MATERIAL = bytes(reversed(range(40)))
+
+
+A_USE = Use("m", "0123456789abcdef", "admin", TEN_MINUTES, step_of(NOON))
+"""Of the key of `a_key`, at noon."""
 
 
 def a_merchant(merchant_id: str = "m", state: MerchantState = MerchantState.ACTIVE) -> MerchantRecord:

@@ -12,9 +12,10 @@ from support.databases import Database
 
 from keysvc.model.errors import Integrity
 from keysvc.model.slots import Slot
+from keysvc.model.uses import EVER, Tally
 from keysvc.store.changes import Change
 from keysvc.store.store import Store
-from store.records import NOON, a_key, a_merchant, a_principal, a_slot, a_token_set, add_filled_slot, an_event
+from store.records import A_USE, NOON, a_key, a_merchant, a_principal, a_slot, a_token_set, add_filled_slot, an_event
 
 THREADS = 8
 TIMES = 10
@@ -83,15 +84,50 @@ def test_a_row_that_contradicts_what_stands_undoes_the_whole_change(store: Store
         _write_everything(change)
 
 
-def test_revoking_erases_key_and_usage_in_the_same_change(store: Store, database: Database) -> None:
+def test_revoking_erases_a_key_and_its_uses_in_the_same_change(store: Store, database: Database) -> None:
+    """All of them, whoever used it and when; and those of no other key, of this merchant or another."""
+    other = A_USE._replace(fingerprint="other")
+    elsewhere = A_USE._replace(merchant_id="n")
     with store.change() as change:
         _write_everything(change)
-        add_filled_slot(change, Slot.API_PASSWORD)
-    store.write_usage({("m", Slot.PRIMARY_HMAC_KEY, 1): NOON, ("m", Slot.API_PASSWORD, 1): NOON})
+        change.add_slot(a_slot(Slot.API_PASSWORD))
+        change.add_key(replace(a_key(Slot.API_PASSWORD), fingerprint="other"))
+    ended = [A_USE, A_USE._replace(principal=""), A_USE._replace(step=EVER, since=0)]
+    store.add_uses(dict.fromkeys([*ended, other, elsewhere], Tally(1, NOON)))
+    with store.change() as change:
+        assert 1 == change.delete_keys("m", Slot.PRIMARY_HMAC_KEY, [1])
+        assert {other: Tally(1, NOON)} == change.uses("m")
+    assert [Slot.API_PASSWORD] == [row["slot"] for row in database.rows("credential_key")]
+    assert [{other}, {elsewhere}] == [set(store.uses(merchant_id)) for merchant_id in ("m", "n")]
+
+
+def test_the_uses_of_a_secret_that_stands_in_two_slots_stay_until_both_have_ended(store: Store) -> None:
+    """It was moved by a swap, and imported once more where it came from: both keys have one fingerprint."""
+    with store.change() as change:
+        _write_everything(change)
+        add_filled_slot(change, Slot.SECONDARY_HMAC_KEY)
+    store.add_uses({A_USE: Tally(1, NOON)})
     with store.change() as change:
         change.delete_keys("m", Slot.PRIMARY_HMAC_KEY, [1])
-    assert [Slot.API_PASSWORD] == [row["slot"] for row in database.rows("credential_key")]
-    assert [Slot.API_PASSWORD] == [row["slot"] for row in database.rows("credential_usage")]
+    assert {A_USE: Tally(1, NOON)} == store.uses("m")
+    with store.change() as change:
+        change.delete_keys("m", Slot.SECONDARY_HMAC_KEY, [1])
+    assert {} == store.uses("m")
+
+
+def test_a_key_taken_out_of_its_slot_keeps_its_uses(store: Store) -> None:
+    with store.change() as change:
+        _write_everything(change)
+        change.add_slot(a_slot(Slot.SECONDARY_HMAC_KEY))
+        change.add_slot(a_slot(merchant_id="m", slot=Slot.API_PASSWORD))
+    store.add_uses({A_USE: Tally(1, NOON)})
+    moved = replace(a_key(Slot.SECONDARY_HMAC_KEY), made_in=Slot.PRIMARY_HMAC_KEY)
+    with store.change() as change:
+        change.take_key(a_key())
+        change.add_key(moved)
+    holdings = store.holdings("m")
+    assert holdings is not None
+    assert ({Slot.SECONDARY_HMAC_KEY: [moved]}, {A_USE}) == (holdings.keys, set(store.uses("m")))
 
 
 def test_deleting_keys_spares_the_versions_not_named(store: Store) -> None:

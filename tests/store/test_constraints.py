@@ -12,8 +12,10 @@ from support.databases import Database, Row
 from keysvc.model.errors import Integrity
 from keysvc.model.records import SlotState
 from keysvc.model.slots import Slot
+from keysvc.model.uses import Tally
 from keysvc.store.store import Store
 from store.records import (
+    A_USE,
     NOON,
     a_full_principal,
     a_key,
@@ -83,6 +85,7 @@ REFUSED: list[tuple[str, str, Row, str]] = [
     ("tokens without a merchant", "merchant_token_set", {"merchant_id": "nobody"}, FOREIGN_KEY),
     ("tokens twice", "merchant_token_set", {}, UNIQUE),
     ("a JWT used twice", "used_jwt", {}, UNIQUE),
+    ("a step of a caller's use of a key twice", "credential_use", {}, UNIQUE),
     ("an event twice", "audit_event", {}, UNIQUE),
     ("a second end of the audit record", "audit_tail", {"id": 2}, "ck_audit_tail_one_row"),
     ("the end of the audit record twice", "audit_tail", {}, UNIQUE),
@@ -95,7 +98,7 @@ REFUSED: list[tuple[str, str, Row, str]] = [
 @pytest.fixture(autouse=True)
 def filled(store: Store) -> None:
     """A merchant with an active slot and its key, a slot without one, and a revoked slot, and tokens; one with nothing;
-    two principals, a used JWT, and a signed event."""
+    two principals, a used JWT, a use of a key, and a signed event."""
     with store.change() as change:
         change.add_merchant(a_merchant())
         add_filled_slot(change)
@@ -110,6 +113,7 @@ def filled(store: Store) -> None:
         change.audit(an_event())
         change.sign_audit(NOON)
     store.use_jwt("admin", bytes(32), NOON)
+    store.add_uses({A_USE: Tally(1, NOON)})
 
 
 def test_rows_that_follow_the_rules_are_taken(database: Database) -> None:
@@ -144,11 +148,12 @@ def test_two_retiring_keys_may_become_one_current_key_only(database: Database) -
 def test_no_column_but_those_that_may_be_empty_takes_null(database: Database) -> None:
     may_be_empty = {
         "merchant": {"psp", "acquirer"},
-        "credential": {"hmac_algorithm", "renew_time", "revoke_time"},
-        "credential_key": {"hmac_algorithm", "expire_time"},
+        "credential": {"hmac_algorithm", "renew_time", "revoke_time", "rotate_before"},
+        "credential_key": {"hmac_algorithm", "expire_time", "made_in"},
         "principal": {"spiffe_id", "update_time", "password_time"},
         "merchant_token_set": set[str](),
         "used_jwt": set[str](),
+        "credential_use": set[str](),
         "audit_event": set[str](),
         "audit_tail": set[str](),
         "audit_head": set[str](),
@@ -171,7 +176,7 @@ def test_the_services_are_told_of_a_contradiction_as_such(store: Store, database
 
 def _like(database: Database, table: str, values: Row) -> Row:
     """The table's first row of the most ordinary kind, with other values."""
-    where = "slot = 'primary-hmac-key'" if table.startswith("credential") else "true"
+    where = "slot = 'primary-hmac-key'" if table in ("credential", "credential_key") else "true"
     row: dict[str, Any] = {**database.rows(table, where)[0], **values}
     return row
 

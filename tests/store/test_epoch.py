@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from support.databases import Database
 
 from keysvc.model.slots import Slot
+from keysvc.model.uses import Tally
 from keysvc.store.changes import Change
 from keysvc.store.store import Store
-from store.records import NOON, a_key, a_merchant, a_principal, a_slot, a_token_set, add_filled_slot, an_event
+from store.records import A_USE, NOON, a_key, a_merchant, a_principal, a_slot, a_token_set, add_filled_slot, an_event
 
 SLOT = Slot.PRIMARY_HMAC_KEY
 
@@ -23,6 +25,7 @@ CHANGES: list[tuple[str, Callable[[Change], object], str]] = [
     ("a key added", lambda change: change.add_key(replace(a_key(version=2), expire_time=NOON)), "merchants/m"),
     ("a key put", lambda change: change.put_key(a_key()), "merchants/m"),
     ("a key deleted", lambda change: change.delete_keys("m", SLOT, [1]), "merchants/m"),
+    ("a key taken", lambda change: change.take_key(a_key(version=2)), "merchants/m"),
     ("tokens put", lambda change: change.put_tokens(a_token_set("bare")), "merchants/bare"),
     ("tokens deleted", lambda change: change.delete_tokens("bare"), "merchants/bare"),
     ("a principal added", lambda change: change.add_principal(a_principal("new")), "principals/new"),
@@ -68,7 +71,8 @@ def _reads(store: Store) -> None:
 
 
 UNCOUNTED: list[tuple[str, Callable[[Store], object]]] = [
-    ("usage", lambda store: store.write_usage({("m", SLOT, 1): NOON})),
+    ("uses", lambda store: store.add_uses({A_USE: Tally(1, NOON)})),
+    ("folding uses", lambda store: store.fold_uses(NOON + timedelta(days=1))),
     ("a binding", lambda store: store.bind({("row", 1): b"check"})),
     ("forgetting", lambda store: store.forget_before(NOON, NOON, 1000)),
     ("audit and request", _audit_and_request),

@@ -12,14 +12,15 @@ from support.databases import Database, SqliteDatabases, unsigned
 from support.outages import StoppablePostgres, stoppable_postgres
 
 from keysvc.model.errors import KeysvcError, StoreUnavailable
+from keysvc.model.fleet import FleetTimes
 from keysvc.model.principals import PrincipalKind
-from keysvc.model.slots import Slot
+from keysvc.model.uses import Tally
 from keysvc.store import schema
 from keysvc.store.audit_log import EventFilter
 from keysvc.store.engine import open_engine
 from keysvc.store.queries import Owner
 from keysvc.store.store import Store
-from store.records import NOON, a_merchant
+from store.records import A_USE, NOON, a_merchant
 
 SOON = 8.0
 """Seconds within which a call that cannot be answered is told so: five for a lock, and some for a busy machine."""
@@ -45,11 +46,16 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "audit_end": lambda store: store.audit_end(),
     "audit_heads": lambda store: store.audit_heads(),
     "last_audit_head": lambda store: store.last_audit_head(),
-    "usage": lambda store: store.usage("m"),
+    "uses": lambda store: store.uses("m"),
+    "due": lambda store: store.due(None, 10, NOON, None),
+    "overdue": lambda store: store.overdue(NOON),
+    "retiring": lambda store: store.retiring(NOON),
+    "summary": lambda store: store.summary(FleetTimes(NOON, NOON, NOON), None),
     "change": _change,
     "epoch": lambda store: store.epoch.read(lambda _epoch: None),
     "changes": lambda store: store.epoch.changes(0, 1),
-    "write_usage": lambda store: store.write_usage({("m", Slot.API_PASSWORD, 1): NOON}),
+    "add_uses": lambda store: store.add_uses({A_USE: Tally(1, NOON)}),
+    "fold_uses": lambda store: store.fold_uses(NOON),
     "expired_keys": lambda store: store.expired_keys(NOON),
     "forget_before": lambda store: store.forget_before(NOON, NOON, 1),
     "bindings": lambda store: store.bindings(),

@@ -10,10 +10,11 @@ from datetime import timedelta
 import pytest
 from support.databases import Database
 
-from keysvc.model.records import Holdings, UsageRecord
+from keysvc.model.records import Holdings
 from keysvc.model.slots import Slot
+from keysvc.model.uses import Tally
 from keysvc.store.store import Store
-from store.records import NOON, a_key, a_merchant, a_principal, a_slot, a_token_set, add_filled_slot
+from store.records import A_USE, NOON, a_key, a_merchant, a_principal, a_slot, a_token_set, add_filled_slot
 
 SOON = 4.0
 """Seconds. Waiting for another transaction takes five; what does not wait is far quicker."""
@@ -21,7 +22,7 @@ SOON = 4.0
 
 def test_what_is_not_there_is_none(store: Store) -> None:
     assert (None, None, None) == (store.merchant("m"), store.holdings("m"), store.principal("admin"))
-    assert ([], []) == (store.merchants(None, 10), store.usage("m"))
+    assert ([], {}) == (store.merchants(None, 10), store.uses("m"))
 
 
 def test_ids_differ_by_case(store: Store) -> None:
@@ -128,7 +129,8 @@ def test_a_read_does_not_wait_for_a_change_and_sees_none_of_it(store: Store) -> 
         began = time.monotonic()
         assert before == store.holdings("m")
         assert ([a_merchant()], None) == (store.merchants(None, 10), store.principal("admin"))
-        assert [] == store.usage("m")
+        assert {} == store.uses("m")
+        assert 0 == store.overdue(NOON)
         assert time.monotonic() - began < SOON
 
 
@@ -144,11 +146,17 @@ def test_a_read_does_not_wait_for_another_process(store: Store, database: Databa
     assert time.monotonic() - began < SOON
 
 
-def test_last_uses_are_of_one_merchant(store: Store) -> None:
-    store.write_usage({("m", Slot.API_PASSWORD, 1): NOON, ("m", Slot.API_PASSWORD, 2): NOON})
-    store.write_usage({("n", Slot.API_PASSWORD, 3): NOON})
-    assert {1, 2} == {use.version for use in store.usage("m")}
-    assert [UsageRecord(Slot.API_PASSWORD, 3, NOON)] == store.usage("n")
+def test_uses_are_of_one_merchant(store: Store) -> None:
+    """Those of another key, caller or step of time beside each other."""
+    mine = {
+        A_USE: Tally(3, NOON),
+        A_USE._replace(fingerprint="other"): Tally(1, NOON),
+        A_USE._replace(principal=""): Tally(2, NOON - timedelta(seconds=1)),
+        A_USE._replace(since=0): Tally(2**40, NOON),
+    }
+    others = {A_USE._replace(merchant_id="n"): Tally(1, NOON)}
+    store.add_uses({**mine, **others})
+    assert (mine, others, {}) == (store.uses("m"), store.uses("n"), store.uses("M"))
 
 
 @pytest.mark.parametrize(("microseconds", "expired"), [(-1, []), (0, [1]), (1, [1])])

@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta, timezone
 from support.databases import Database
 
 from keysvc.model.principals import PrincipalKind, PrincipalState
-from keysvc.model.records import Holdings, MerchantState, SlotState, UsageRecord
+from keysvc.model.records import Holdings, MerchantState, SlotState
 from keysvc.model.slots import HmacAlgorithm, SecretFormat, Slot
+from keysvc.model.uses import EVER, Tally, Use
 from keysvc.store.store import Store
 from store.records import NOON, a_key, a_merchant, a_principal, a_slot, add_filled_slot, an_event
 
@@ -77,6 +78,7 @@ _REVOKED = replace(
     revoke_time=NOON + timedelta(microseconds=2),
     create_time=NOON - timedelta(microseconds=1),
     fingerprint="ffff",
+    rotate_before=NOON + timedelta(microseconds=3),
 )
 
 
@@ -114,6 +116,7 @@ _RETIRING = replace(
     create_time=NOON - timedelta(microseconds=1),
     expire_time=NOON + timedelta(microseconds=1),
     mac_generation=2,
+    made_in=Slot.SECONDARY_HMAC_KEY,
 )
 
 
@@ -184,9 +187,15 @@ def test_an_audit_event(store: Store, database: Database) -> None:
     assert NOON == time
 
 
-def test_a_last_use(store: Store) -> None:
-    store.write_usage({("m", Slot.API_PASSWORD, 2): NOON})
-    assert [UsageRecord(Slot.API_PASSWORD, 2, NOON)] == store.usage("m")
+def test_uses_of_any_key_caller_and_time(store: Store) -> None:
+    uses = {
+        Use("m", text, caller, step, since): Tally(calls, time)
+        for (text, time, (step, since), caller), calls in zip(
+            itertools.product(TEXTS, TIMES, [(600, 1_774_785_600), (EVER, 0)], ["", "x" * 64]), itertools.count(2**40)
+        )
+    }
+    store.add_uses(uses)
+    assert uses == store.uses("m")
 
 
 def test_the_binding_to_a_token(store: Store) -> None:

@@ -1,6 +1,6 @@
-"""A database of schema 0001 with rows in it is brought to 0002, and nothing that stood there changes its meaning.
+"""A database of schema 0001 or 0002 with rows in it is brought to 0003, and nothing in it changes its meaning.
 
-The rows and the bytes that their MACs cover are written here as 0001 had them, apart from the code of today.
+The rows and the bytes that their MACs cover are written here as 0001 and 0002 had them, apart from the code of today.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from alembic import command
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 from support.databases import Database, Row
 
 from keysvc.model.audit import FIRST_HASH, AuditRecord, ChainEnd, event_hash
@@ -23,6 +23,7 @@ from keysvc.model.errors import KeysvcError, Misconfigured
 from keysvc.model.principals import PrincipalKind, PrincipalRecord, PrincipalState
 from keysvc.model.records import meaning
 from keysvc.model.slots import Slot
+from keysvc.model.uses import EVER, Tally, Use
 from keysvc.store import schema
 from keysvc.store.audit_log import EventFilter
 from keysvc.store.epoch import EpochReader
@@ -74,6 +75,14 @@ OLD: dict[str, list[tuple[str, Row]]] = {
 }  # fmt: skip
 """By table: a record's type, and its fields in the order that 0001 had them, without the MAC and its generation."""
 
+USAGE = [
+    ("m", "primary-hmac-key", 1, START + timedelta(days=3, microseconds=1)),
+    ("m", "primary-hmac-key", 2, START + timedelta(days=4)),
+    ("m", "primary-hmac-key", 9, START + timedelta(days=5)),
+    ("n", "api-password", 1, START + timedelta(days=1)),
+]
+"""Last uses, of keys that have ended too: the last two."""
+
 EVENTS = [
     AuditRecord(
         time=START + timedelta(seconds=number, microseconds=number % 3), principal="admin" if number % 2 else "keysvc",
@@ -112,12 +121,18 @@ def _rows_of_before() -> Iterator[tuple[str, Row]]:
             yield table, {**values, **state, "mac": _old_mac(record_type, values, 1), "mac_generation": 1}
     for sequence, event in reversed(list(enumerate(EVENTS, start=1))):
         yield "audit_event", {"sequence": sequence, **asdict(event)}
+    for merchant_id, slot, version, time in USAGE:
+        yield "credential_usage", {
+            "merchant_id": merchant_id, "slot": slot, "version": version, "last_used_time": time,
+        }  # fmt: skip
     yield "token_binding", {"purpose": "row", "generation": 1, "check_value": b"check"}
     yield "request", {"principal": "admin", "request_id": "r-1", "resource": "merchants/m", "version": 1, "time": START}
 
 
-def test_rows_of_before_keep_their_macs(filled: Database) -> None:
-    assert ("0001", "0002") == schema.upgrade(filled.engine())
+@pytest.mark.parametrize("before", ["0001", "0002"])
+def test_rows_of_before_keep_their_macs(filled: Database, before: str) -> None:
+    _to(filled, before)
+    assert (before, "0003") == schema.upgrade(filled.engine())
     store = filled.store()
     found: list[Any] = [*store.merchants(None, 10), *store.principals(None, 10)]
     for merchant_id in ("m", "n"):
@@ -128,6 +143,62 @@ def test_rows_of_before_keep_their_macs(filled: Database) -> None:
     assert sum(len(rows) for rows in OLD.values()) == len(found)
     for record in found:
         assert hmac.digest(ROW_KEY, meaning(record), "sha256") == record.mac, record
+
+
+def test_what_0002_added_keeps_its_macs(old: Database) -> None:
+    """Tokens, and a principal with rights: each stands with the bytes that its MAC covered then."""
+    _to(old, "0002")
+    principal, tokens = _rows_of_0002()
+    with old.second_writer() as writer:
+        for table, row in (("merchant", next(_rows_of_before())[1]), ("principal", principal),
+                           ("merchant_token_set", tokens)):  # fmt: skip
+            values = ", ".join(f":{name}" for name in row)
+            writer.execute(text(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})"), _as_written(old, row))
+    schema.upgrade(old.engine())
+    store = old.store()
+    holdings = store.holdings("m")
+    assert holdings is not None
+    for record in (store.principal("billing"), holdings.tokens):
+        assert record is not None
+        assert hmac.digest(ROW_KEY, meaning(record), "sha256") == record.mac, record
+
+
+@pytest.mark.parametrize("before", ["0001", "0002"])
+def test_last_uses_of_live_keys_are_kept_as_one_call_of_nobody_known(filled: Database, before: str) -> None:
+    _to(filled, before)
+    schema.upgrade(filled.engine())
+    store = filled.store()
+    times = [time for _, _, _, time in USAGE]
+    expected = {
+        Use("m", fingerprint, "", EVER, 0): Tally(1, time)
+        for fingerprint, time in [("4567", times[0]), ("0123", times[1])]
+    }
+    assert (expected, {}) == (store.uses("m"), store.uses("n"))
+    assert "credential_usage" not in inspect(filled.engine()).get_table_names()
+
+
+def test_uses_of_two_keys_with_one_fingerprint_become_the_later_one(filled: Database) -> None:
+    """A secret imported twice into one slot, with another between: 0002 knew its uses by version."""
+    filled.execute("UPDATE credential_key SET fingerprint = '0123'")
+    schema.upgrade(filled.engine())
+    assert {Use("m", "0123", "", EVER, 0): Tally(1, USAGE[1][3])} == filled.store().uses("m")
+
+
+def test_uses_are_added_to_those_of_before(filled: Database) -> None:
+    schema.upgrade(filled.engine())
+    store = filled.store()
+    store.add_uses({Use("m", "0123", "", EVER, 0): Tally(5, START)})
+    assert Tally(6, USAGE[1][3]) == store.uses("m")[Use("m", "0123", "", EVER, 0)]
+
+
+def test_no_key_of_before_is_due_or_came_from_another_slot(filled: Database) -> None:
+    schema.upgrade(filled.engine())
+    store = filled.store()
+    holdings = store.holdings("m")
+    assert holdings is not None
+    assert {None} == {slot.rotate_before for slot in holdings.slots.values()}
+    assert {None} == {key.made_in for keys in holdings.keys.values() for key in keys}
+    assert [] == store.due(None, 10, datetime.max.replace(tzinfo=UTC), None)
 
 
 def test_a_principal_of_before_has_no_rights_and_no_proof_but_its_password(filled: Database) -> None:
@@ -143,8 +214,9 @@ def test_a_principal_of_before_has_no_rights_and_no_proof_but_its_password(fille
 
 
 def test_all_else_stays_as_it_was(filled: Database) -> None:
+    added = {"credential": {"rotate_before": None}, "credential_key": {"made_in": None}}
     tables = ("merchant", "credential", "credential_key", "request", "token_binding", "epoch", "change")
-    before = {table: filled.rows(table) for table in tables}
+    before = {table: [{**row, **added.get(table, {})} for row in filled.rows(table)] for table in tables}
     schema.upgrade(filled.engine())
     assert before == {table: filled.rows(table) for table in tables}
 
@@ -202,17 +274,28 @@ def test_changes_count_as_before_and_those_of_tokens_too(filled: Database) -> No
         assert (label, subjects) == (label, sorted(reader.changes(before, _epoch(reader)) or []))
 
 
-@pytest.mark.parametrize("in_the_way", ["merchant_token_set", "audit_head"])
+@pytest.mark.parametrize("in_the_way", ["merchant_token_set", "audit_head", "credential_use"])
 def test_an_upgrade_that_fails_midway_leaves_0001_as_it_was(filled: Database, in_the_way: str) -> None:
     filled.execute(f"CREATE TABLE {in_the_way} (id INTEGER)")
-    before = {table: filled.rows(table) for table in (*OLD, "audit_event", "alembic_version")}
+    before = {table: filled.rows(table) for table in (*OLD, "credential_usage", "audit_event", "alembic_version")}
     with pytest.raises(KeysvcError):
         schema.upgrade(filled.engine())
     assert before == {table: filled.rows(table) for table in before}
-    with pytest.raises(Misconfigured, match="at schema 0001 and this version needs 0002"):
+    with pytest.raises(Misconfigured, match="at schema 0001 and this version needs 0003"):
         schema.require_newest(filled.engine())
     filled.execute(f"DROP TABLE {in_the_way}")
-    assert ("0001", "0002") == schema.upgrade(filled.engine())
+    assert ("0001", "0003") == schema.upgrade(filled.engine())
+
+
+def test_an_upgrade_that_fails_midway_leaves_0002_as_it_was(filled: Database) -> None:
+    _to(filled, "0002")
+    filled.execute("CREATE TABLE credential_use (id INTEGER)")
+    before = {table: filled.rows(table) for table in (*OLD, "credential_usage", "alembic_version")}
+    with pytest.raises(KeysvcError):
+        schema.upgrade(filled.engine())
+    assert before == {table: filled.rows(table) for table in before}
+    filled.execute("DROP TABLE credential_use")
+    assert ("0002", "0003") == schema.upgrade(filled.engine())
 
 
 def test_a_slot_of_before_is_found_with_its_keys_in_their_order(filled: Database) -> None:
@@ -227,6 +310,27 @@ def _to(database: Database, revision: str) -> None:
     with database.engine().begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)
+
+
+def _rows_of_0002() -> tuple[Row, Row]:
+    """A principal with rights, and a merchant's tokens, with their MACs by the rule of 0002."""
+    fields: Row = {"principal_id": "billing", "kind": "SERVICE", "state": "ACTIVE", "password_digest": bytes(32),
+                   "digest_generation": 1, "create_time": START, "revision": 2}  # fmt: skip
+    listed = json.dumps(
+        ["PrincipalRecord", *map(_old_plain, fields.values()), 1, {"merchants": ["m"], "can_sign": True}]
+    )
+    rights = {"merchants": '["m"]', "can_sign": True, "mac": _mac_of(listed.replace(", ", ",").replace(": ", ":"))}
+    token = ["t-1", "00ff", 1, "0f", "2026-01-31T23:59:59.000000+00:00", None]
+    told = dict(
+        zip(("token_id", "digest", "generation", "fingerprint", "create_time", "expire_time"), token, strict=True)
+    )
+    mac = _mac_of(json.dumps(["TokenSetRecord", "m", [token], 3, 1], separators=(",", ":")))
+    tokens = {"merchant_id": "m", "tokens": json.dumps([told]), "revision": 3, "mac": mac, "mac_generation": 1}
+    return {**fields, **rights, "mac_generation": 1}, tokens
+
+
+def _mac_of(text_of_it: str) -> bytes:
+    return hmac.digest(ROW_KEY, text_of_it.encode(), "sha256")
 
 
 def _old_mac(record_type: str, values: Row, generation: int) -> bytes:

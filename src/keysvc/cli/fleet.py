@@ -26,16 +26,13 @@ def status(
     merchant: Annotated[str, typer.Option(help="Of one merchant, by its id. Of all that the caller may see.")] = "-",
     due_days: Annotated[
         float,
-        typer.Option(
-            min=0, max=remote.MOST_DAYS, callback=remote.a_number, help="What counts as due: within so many days."
-        ),
+        typer.Option(min=0, max=remote.MOST_DAYS, help="What counts as due: within so many days."),
     ] = 30,
     used_hours: Annotated[
         float,
         typer.Option(
             min=0,
             max=remote.MOST_DAYS * 24,
-            callback=remote.a_number,
             help="What counts as still used: within so many hours.",
         ),
     ] = 24,

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import typer
 
 from keysvc.cli.files import read_private
 from keysvc.cli.settings import Settings, read_settings
@@ -48,13 +45,6 @@ def connected() -> Iterator[Client]:
 def merchant_name(merchant: str) -> str:
     """Of an id, or of a name."""
     return merchant if merchant.startswith("merchants/") else f"merchants/{merchant}"
-
-
-def a_number(value: float | None) -> float | None:
-    """For options that have a least and a most: not a number is neither below nor above. Raises BadParameter."""
-    if value is not None and math.isnan(value):
-        raise typer.BadParameter("nan is not a number")
-    return value
 
 
 def is_watched() -> bool:

@@ -25,7 +25,6 @@ def rotate(
         typer.Option(
             min=0,
             max=remote.MOST_DAYS * 24,
-            callback=remote.a_number,
             help="How long nobody may have used a key that ends.",
         ),
     ] = 24,
@@ -39,7 +38,6 @@ def rotate(
         float | None,
         typer.Option(
             min=0,
-            callback=remote.a_number,
             help="Seconds to wait for a step to become safe. Unless set: for ever in a terminal, elsewhere not at all.",
         ),
     ] = None,

@@ -1,0 +1,1 @@
+"""The program: its commands, mostly as processes."""
