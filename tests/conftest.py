@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import settings
 from support import softhsm
 from support.databases import PostgresDatabases, SqliteDatabases
 from support.postgres import Postgres, running_postgres
@@ -13,6 +14,10 @@ from support.server import Client, DevServer
 from support.softhsm import Tokens
 
 from keysvc.hsm.module import Module
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("keysvc", deadline=None)
+settings.load_profile("keysvc")
 
 
 @pytest.fixture(scope="session")

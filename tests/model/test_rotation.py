@@ -147,3 +147,23 @@ def test_a_primary_that_only_verifies_signs_nothing() -> None:
     newer = key(Slot.SECONDARY_HMAC_KEY, 1, 1)
     told = rotation(HMAC, [imported, newer])
     assert [False, False] == [told.signs(imported), told.signs(newer)]
+
+
+def test_a_slot_is_not_safe_to_revoke_while_a_retiring_key_in_it_is_used() -> None:
+    """Revoking the slot ends both; revoking the retiring one alone ends only that."""
+    old = key(Slot.SECONDARY_HMAC_KEY, 2, 2)
+    retiring = key(Slot.SECONDARY_HMAC_KEY, 1, 3, NOW, retiring=True)
+    told = rotation(HMAC, [key(Slot.PRIMARY_HMAC_KEY, 4, 0), old, retiring])
+    assert [False, False] == [told.can_be_revoked(old), told.can_be_revoked(retiring)]
+    unused = rotation(
+        HMAC,
+        [key(Slot.PRIMARY_HMAC_KEY, 4, 0), replace(old, calls=Calls(1, 1, 1, NOW)), replace(retiring, calls=Calls())],
+    )
+    assert [False, True] == [unused.can_be_revoked(each) for each in unused.keys[1:]]
+
+
+def test_a_reason_names_only_who_used_it_of_late() -> None:
+    gone, here = Calls(0, 0, 9, QUIET), Calls(1, 1, 1, NOW)
+    old = replace(key(Slot.SECONDARY_HMAC_KEY, 3, 1), calls=here, callers=(("here", here), ("gone", gone)))
+    (step,) = rotation(HMAC, [key(Slot.PRIMARY_HMAC_KEY, 4, 0), old]).steps()
+    assert step.reason.endswith("by principals/here: move them first")

@@ -86,7 +86,7 @@ class Walk:
                 time.sleep(LOOK_SECONDS)
 
     def _may(self, step: RotationStep, rotation: Rotation, shown: Screen) -> bool:
-        may = _is_safe(step, rotation) or (self._plan.receivers_ready and text_of(step, "action") != "REVOKE")
+        may = step.safe or (self._plan.receivers_ready and text_of(step, "action") != "REVOKE")
         shown.show(rotation, f"{'next' if may else 'waiting to'}: {_words(step)}. {step.reason}")
         return may
 
@@ -165,17 +165,7 @@ def _next(rotation: Rotation) -> RotationStep:
     steps = [one for one in rotation.steps if text_of(one, "action") == "REVOKE"]
     if text_of(rotation, "stage") != "RETIRING":
         steps = list(rotation.steps)
-    return next(
-        (one for one in steps if _is_safe(one, rotation)),
-        next((one for one in steps if not one.safe), steps[0]),
-    )
-
-
-def _is_safe(step: RotationStep, rotation: Rotation) -> bool:
-    """Revoking a slot ends its retiring keys too: nobody may use those either."""
-    if text_of(step, "action") == "REVOKE" and not step.version:
-        return step.safe and all(key.can_be_revoked for key in rotation.keys if key.credential == step.slot_name)
-    return step.safe
+    return next((one for one in steps if one.safe), steps[0])
 
 
 def _reserve(path: Path) -> None:

@@ -15,6 +15,9 @@ from keysvc.model.names import principal_name
 from keysvc.model.slots import PAIRS, Kind, Slot
 from keysvc.model.uses import LATE, Calls
 
+_NAMED = 3
+"""Callers that a reason names."""
+
 
 class Stage(StrEnum):
     """How far a rotation is, by its name on the wire."""
@@ -93,8 +96,7 @@ class Rotation:
 
     def can_be_revoked(self, key: Standing) -> bool:
         """Whether ending it breaks nothing that is seen here."""
-        last = key.calls.last_used_time
-        return self.is_old(key) and (last is None or last <= self._quiet_since)
+        return self.is_old(key) and not any(self._recent(ending) for ending in self._ending(key))
 
     def steps(self) -> Iterator[Step]:
         """The first first."""
@@ -111,10 +113,30 @@ class Rotation:
             if key.retiring or (self.is_old(key) and key.slot is secondary):
                 yield self._revoke(key)
 
+    def _still_used(self, key: Standing) -> str:
+        recent: dict[str, datetime] = {}
+        for ending in self._ending(key):
+            for principal, calls in ending.callers:
+                used = calls.last_used_time
+                if used is not None and used > self._quiet_since:
+                    recent[principal] = max(used, recent.get(principal, used))
+        last_first = sorted(recent, key=lambda principal: recent[principal], reverse=True)
+        names = [principal_name(principal) if principal else "a caller not known" for principal in last_first]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        when = max(recent.values(), default=self.now).isoformat(timespec="seconds")
+        return f"Last used at {when}, by {', '.join(names[:_NAMED])}{more}: move them first"
+
     def _unused(self) -> str:
         if not self._unused_for:
             return "Nobody uses it"
         return f"Nobody has used it for {str(self._unused_for).removesuffix(', 0:00:00')}"
+
+    def _ending(self, key: Standing) -> list[Standing]:
+        """The keys that end with it: all of its slot, where it is the current one."""
+        return [key] if key.retiring else [one for one in self.keys if one.slot is key.slot]
+
+    def _recent(self, key: Standing) -> bool:
+        return key.calls.last_used_time is not None and key.calls.last_used_time > self._quiet_since
 
     @property
     def _older(self) -> Standing | None:
@@ -141,9 +163,4 @@ class Rotation:
         version = key.version if key.retiring else 0
         if self.can_be_revoked(key):
             return Step(Action.REVOKE, key.slot, version, True, self._unused())
-        used = key.calls.last_used_time
-        when = used.isoformat(timespec="seconds") if used else "?"
-        names = (principal_name(principal) if principal else "a caller not known" for principal, _ in key.callers[:3])
-        more = f" and {len(key.callers) - 3} more" if len(key.callers) > 3 else ""
-        reason = f"Last used at {when}, by {', '.join(names)}{more}: move them first"
-        return Step(Action.REVOKE, key.slot, version, False, reason)
+        return Step(Action.REVOKE, key.slot, version, False, self._still_used(key))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from keysvc.hsm.token import Token
-from keysvc.model.errors import HsmUnavailable, Integrity, KeysvcError
+from keysvc.model.errors import HsmUnavailable, KeysvcError
 from keysvc.model.slots import Kind
 from keysvc.service.calls import Caller
 from keysvc.service.live_keys import Named, wrapped
@@ -100,7 +100,7 @@ class BatchVerification:
         for number in group.left:
             try:
                 answers[number] = self._trials.unmatched(group.trial)
-            except Integrity as error:
+            except KeysvcError as error:
                 answers[number] = error
         return False
 

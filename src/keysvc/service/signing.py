@@ -46,12 +46,11 @@ class Signing:
             keys = self._keys.live(name, Kind.HMAC_KEY, self._now())
         else:
             keys = [self._keys.current(name, Kind.HMAC_KEY)]
-        fitting = [key for key in keys if key.algorithm is HmacAlgorithm.HMAC_SHA256]
-        if not fitting:
+        if keys[0].algorithm is not HmacAlgorithm.HMAC_SHA256:
             raise WrongKind(
                 f"{keys[0].name} holds an {keys[0].algorithm} key, and webhooks are signed with HMAC_SHA256"
             )
-        return fitting
+        return [key for key in keys if key.algorithm is HmacAlgorithm.HMAC_SHA256]
 
     def _note(self, caller: Caller, name: Named, key: LiveKey) -> None:
         self._usage.note(name[0], key.fingerprint, caller.principal, self._now())

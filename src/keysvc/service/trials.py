@@ -83,8 +83,12 @@ class Trials:
         return Verdict(Result.VALID, key)
 
     def unmatched(self, trial: Trial) -> Verdict:
-        """After all keys were tried. Raises Integrity: a key of an altered slot might have matched."""
+        """After all keys were tried. Raises Integrity, since a key of an altered slot might have matched.
+
+        Raises TooManyFailures where others, of the same batch perhaps, have failed too often since it began.
+        """
         if trial.broken is not None:
             raise trial.broken
+        self._failures.check(trial.attempt)
         self._failures.failed(trial.attempt)
         return _INVALID

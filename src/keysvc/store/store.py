@@ -28,12 +28,11 @@ from keysvc.store.engine import errors_told_apart, reader_of
 from keysvc.store.epoch import CHANGE, EpochReader
 from keysvc.store.queries import KEY, Owner, Theirs
 from keysvc.store.rows import table_of
-from keysvc.store.uses import USE, upsert
+from keysvc.store.uses import upsert
 
 BINDING = table_of(tables.TokenBinding)
 USED_JWT = table_of(tables.UsedJwt)
 
-_ITS_KEY = select(KEY.c.version).where(KEY.c.merchant_id == USE.c.merchant_id, KEY.c.fingerprint == USE.c.fingerprint)
 TURN_SECONDS = 5.0
 """How long a change waits for those before it."""
 
@@ -148,7 +147,7 @@ class Store:
             connection.execute(delete(REQUEST).where(REQUEST.c.time < requests_before))
             connection.execute(delete(USED_JWT).where(USED_JWT.c.expire_time < jwts_before))
             connection.execute(delete(CHANGE).where(CHANGE.c.epoch <= newest - changes_kept))
-            connection.execute(delete(USE).where(~_ITS_KEY.exists()))
+            uses.forget_ended(connection)
 
     def bindings(self) -> dict[tuple[str, int], bytes]:
         """Check values of the token keys that this database was written with, by (purpose, generation)."""

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from keysvc.model import uses
 from keysvc.model.uses import HOUR, TEN_MINUTES, Tally, Use, Uses
 from keysvc.store import tables
+from keysvc.store.queries import KEY
 from keysvc.store.rows import table_of
 
 USE = table_of(tables.CredentialUse)
@@ -69,6 +70,15 @@ def fold(connection: Connection, step: int, now: datetime) -> bool:
         uses.add(longer, uses.folded(use, now), tally)
     add(connection, longer)
     return len(taken) >= _FOLDED_AT_ONCE
+
+
+def forget_ended(connection: Connection) -> None:
+    """Deletes what was written down after its key's end. Leaves for the next time what another transaction holds."""
+    its_key = select(KEY.c.version).where(
+        KEY.c.merchant_id == USE.c.merchant_id, KEY.c.fingerprint == USE.c.fingerprint
+    )
+    ended = select(*_IDENTITY).where(~its_key.exists()).with_for_update(skip_locked=True)
+    connection.execute(delete(USE).where(tuple_(*_IDENTITY).in_(ended)))
 
 
 def _read(rows: Any) -> Uses:
