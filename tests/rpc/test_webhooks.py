@@ -176,11 +176,13 @@ def test_only_sha256_keys_sign_and_verify(client: Client, merchant: str) -> None
         told = [refused(client, method, name=name, scheme="GITHUB") for method in ("SignWebhook", "VerifyWebhook")]
         assert ["WRONG_KIND"] * 2 == [each.reason for each in told]
     ask(client, "CreateCredential", name=slot_of(merchant, SECONDARY))
-    webhook = sent(Scheme.STRIPE, signed := sign(client, merchant, "STRIPE"))
-    assert [slot_of(merchant, SECONDARY)] == [each.credential for each in signed.signers]
-    assert "VALID" == verify(client, merchant, "STRIPE", webhook)
-    # Where one key alone signs, it is the primary's, as GenerateHmac has it.
-    assert "WRONG_KIND" == refused(client, "SignWebhook", name=merchant, scheme="GITHUB").reason
+    # The first signer is the key that GenerateHmac would use, or none signs.
+    assert "WRONG_KIND" == refused(client, "SignWebhook", name=merchant, scheme="STRIPE", body=BODY).reason
+    signed = sign(client, slot_of(merchant, SECONDARY), "STRIPE")
+    assert "VALID" == verify(client, merchant, "STRIPE", sent(Scheme.STRIPE, signed))
+    ask(client, "SwapCredentials", name=merchant, kind="HMAC_KEY")
+    signed = sign(client, merchant, "STRIPE")
+    assert [slot_of(merchant, PRIMARY)] == [each.credential for each in signed.signers]
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ def run() -> None:
     try:
         hardening.harden()
         app()
-    except KeysvcError as error:
-        sys.stderr.write(f"keysvc: {error.message}\n")
+    except (KeysvcError, remote.Stopped) as error:
+        sys.stderr.write(f"keysvc: {error}\n")
         sys.exit(remote.EXIT_STOPPED if isinstance(error, remote.Stopped) else 1)
 
 

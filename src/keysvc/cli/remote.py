@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from keysvc.cli.files import read_private
 from keysvc.cli.settings import Settings, read_settings
 from keysvc.client import Basic, CallFailed, Client, Tls
-from keysvc.model.errors import KeysvcError, Misconfigured
+from keysvc.model.errors import Misconfigured
 
 EXIT_STOPPED = 3
 """Apart from failing, so that a program can tell."""
@@ -17,10 +17,8 @@ MOST_DAYS = 3650
 """What the service takes for any length of time."""
 
 
-class Stopped(KeysvcError):
-    """A command ended where it is not safe to go on. Its message says why, and how to go on."""
-
-    reason = "STOPPED"
+class Stopped(Exception):
+    """A command ended where it is not safe to go on. Its text says why, and how to go on."""
 
 
 @contextmanager
