@@ -73,7 +73,7 @@ def test_no_answer_is_no_agreement(server: DevServer, client: Client, merchant: 
     """Standard input is at its end."""
     ended = invoke(settings_of(server), "rotate", merchant, "--secret-file", "secret")
     assert isinstance(ended.exception, Stopped)
-    assert "without an answer, before this: create primary-hmac-key. With --yes" in ended.exception.message
+    assert "without an answer, before this: create primary-hmac-key. With --yes" in str(ended.exception)
     assert "EMPTY" == state_of(client, merchant, PRIMARY)
 
 
@@ -88,7 +88,7 @@ def test_an_interrupt_while_it_waits_is_a_stop(
     monkeypatch.setattr(walk_module, "time", SimpleNamespace(monotonic=time.monotonic, sleep=interrupted))
     ended = invoke(settings_of(server), "rotate", merchant, "--wait", "60")
     assert isinstance(ended.exception, Stopped)
-    assert "stopped. Run this again to go on" == ended.exception.message
+    assert "stopped. Run this again to go on" == str(ended.exception)
 
 
 @pytest.mark.parametrize("option", ["--unused-hours", "--wait"])
