@@ -24,6 +24,11 @@ HMAC_MECHANISMS = {
 
 SEALED_FROM_BIRTH: dict[Attribute, Any] = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: False}
 """A key that leaves the token in no form."""
+IN_USE: dict[Attribute, Any] = {**SEALED_FROM_BIRTH, Attribute.PRIVATE: False}
+"""A merchant's key as a session object. CKA_PRIVATE says who may see an object without a login (PKCS#11 2.40 section
+4.4); a session object is seen by this process alone, and a software token pays for it at every use: decision 0012."""
+IN_USE_PRIVATE: dict[Attribute, Any] = {**SEALED_FROM_BIRTH, Attribute.PRIVATE: True}
+"""The same, for tokens that insist."""
 IN_TRANSIT_UNSEEN: dict[Attribute, Any] = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: True}
 """A session key about to be wrapped, never readable."""
 IN_TRANSIT_SHOWN: dict[Attribute, Any] = {Attribute.SENSITIVE: False, Attribute.EXTRACTABLE: True}
@@ -44,11 +49,11 @@ def secret_key_object(key_type: KeyType, value: bytes) -> dict[Attribute, Any]:
     }
 
 
-def signing_key_object(value: bytes) -> dict[Attribute, Any]:
+def signing_key_object(value: bytes, in_use: Mapping[Attribute, Any]) -> dict[Attribute, Any]:
     """A session key that signs and nothing else, for the self-test's known answer."""
     return {
         **secret_key_object(KeyType.GENERIC_SECRET, value),
-        **SEALED_FROM_BIRTH,
+        **in_use,
         Attribute.SIGN: True,
         Attribute.VERIFY: False,
     }

@@ -49,6 +49,8 @@ class Connection:
     handles: HandleCache
     signer: Signer
     known_answer_key: int
+    in_use: dict[Attribute, Any]
+    """The template of unwrapped keys that this token takes."""
 
     def open_worker(self) -> Session:
         return self.token.open(attribute_mapper=attributes.Mapper())
@@ -76,7 +78,7 @@ class Connection:
                 key.material,
                 mechanism=Mechanism.AES_KEY_WRAP_PAD,
                 capabilities=key.shape.capabilities,
-                template=attributes.SEALED_FROM_BIRTH,
+                template=self.in_use,
             )
             return key_object
 
@@ -112,7 +114,7 @@ def connect(module: Module, config: TokenConfig) -> Connection:
 
 def _set_up(module: Module, config: TokenConfig, token: Token, login: Session) -> Connection:
     holder = token.open(attribute_mapper=attributes.Mapper())
-    known_answer_key = handle_of(holder.create_object(attributes.signing_key_object(_KNOWN_KEY)))
+    known_answer_key, in_use = _known_answer_key(holder)
     connection = Connection(
         token=token,
         login=login,
@@ -122,10 +124,23 @@ def _set_up(module: Module, config: TokenConfig, token: Token, login: Session) -
         handles=HandleCache(config.handle_cache),
         signer=Signer(module),
         known_answer_key=known_answer_key,
+        in_use=in_use,
     )
     connection.signer.measure(holder, known_answer_key, HmacAlgorithm.HMAC_SHA256)
     _refuse_leaky_keys(connection)
     return connection
+
+
+def _known_answer_key(holder: Session) -> tuple[int, dict[Attribute, Any]]:
+    """The key's handle, and the template that the token made it with."""
+    try:
+        return _made(holder, attributes.IN_USE), attributes.IN_USE
+    except pkcs11.PKCS11Error:  # which of them says that it insists on CKA_PRIVATE differs from token to token
+        return _made(holder, attributes.IN_USE_PRIVATE), attributes.IN_USE_PRIVATE
+
+
+def _made(holder: Session, in_use: dict[Attribute, Any]) -> int:
+    return handle_of(holder.create_object(attributes.signing_key_object(_KNOWN_KEY, in_use)))
 
 
 _KNOWN_KEY = b"\x0b" * 20 + b"\0" * 12
