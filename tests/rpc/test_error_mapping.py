@@ -21,6 +21,7 @@ from keysvc.model.errors import InvalidField, KeysvcError
 from keysvc.model.secrets import SecretText
 from keysvc.rpc.errors import CODES
 from keysvc.rpc.gate import Gate
+from keysvc.service.authority import Authority
 from keysvc.service.cache import Cache
 from keysvc.service.calls import Caller
 from keysvc.store import schema
@@ -55,7 +56,9 @@ def raising(tokens: Tokens, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with wiring.opened(settings, tokens.module, tokens.with_keys()) as core:
         wiring.initialised(core).put("admin", SecretText(PASSWORD))
         cache = Cache(core.store, core.token, core.sealer)
-        gate = Gate(assembly.guards(core, cache, Limits.of(settings), lambda _line: None), lambda: 0, 100)
+        authority = Authority(core.store, core.sealer)
+        guards = assembly.guards(core, cache, Limits.of(settings), authority, lambda _line: None)
+        gate = Gate(guards, lambda: 0, 100)
         server = grpc.server(ThreadPoolExecutor(2), interceptors=[gate])
         add_CredentialServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
         port = server.add_insecure_port("127.0.0.1:0")

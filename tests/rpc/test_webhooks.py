@@ -192,7 +192,7 @@ def test_only_sha256_keys_sign_and_verify(client: Client, merchant: str) -> None
         ("scheme", {"scheme": 11}),
         ("scheme", {"scheme": -1}),
         ("url", {"scheme": "SQUARE"}),
-        ("url", {"scheme": "GITHUB", "url": "u" * 20_000}),
+        ("url", {"scheme": "SQUARE", "url": "u" * 20_000}),
         ("body", {"scheme": "GITHUB", "body": bytes(4 * MIB + 1)}),
         ("fields", {"scheme": "COMPUTOP_NOTIFY", "fields": {"MAC": "m" * 20_000}}),
     ],
@@ -235,6 +235,14 @@ def test_a_body_of_4_mib_is_signed_and_verified(client: Client, known: str) -> N
     assert "VALID" == verify(client, known, "SHOPIFY", Delivery(dict(signed.headers), body))
 
 
+def test_a_clock_of_stripe_may_be_seconds_ahead_and_no_more(client: Client, known: str) -> None:
+    told = []
+    for ahead in (3, 10):
+        webhook = sent(Scheme.STRIPE, sign(client, known, "STRIPE", time={"seconds": int(time.time()) + ahead}))
+        told.append(verify(client, known, "STRIPE", webhook))
+    assert ["VALID", "STALE_TIMESTAMP"] == told
+
+
 @pytest.mark.parametrize("scheme", [*SEVERAL, Scheme.SLACK_V0])
 @pytest.mark.parametrize(
     ("away", "tolerance", "expected"),
@@ -247,7 +255,9 @@ def test_a_body_of_4_mib_is_signed_and_verified(client: Client, known: str) -> N
 def test_a_time_may_be_as_far_away_as_the_tolerance(
     client: Client, known: str, scheme: Scheme, away: int, tolerance: int | None, expected: str
 ) -> None:
-    """In the past and in the future. Nothing is told of it to whoever cannot sign."""
+    """In the past and in the future; Stripe's is never of the future. Nothing is told of it to whoever cannot sign."""
+    if scheme is Scheme.STRIPE and away > 0:
+        expected = "STALE_TIMESTAMP"
     webhook = sent(scheme, sign(client, known, scheme, time={"seconds": int(time.time()) + away}))
     fields = {} if tolerance is None else {"tolerance": Duration(seconds=tolerance)}
     assert expected == verify(client, known, scheme, webhook, **fields)

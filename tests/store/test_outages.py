@@ -57,6 +57,7 @@ CALLS: dict[str, Callable[[Store], object]] = {
     "add_uses": lambda store: store.add_uses({A_USE: Tally(1, NOON)}),
     "fold_uses": lambda store: store.fold_uses(NOON),
     "expired_keys": lambda store: store.expired_keys(NOON),
+    "forget_uses": lambda store: store.forget_uses(),
     "forget_before": lambda store: store.forget_before(NOON, NOON, 1),
     "bindings": lambda store: store.bindings(),
     "bind": lambda store: store.bind({("row", 1): b""}),

@@ -91,7 +91,7 @@ def test_what_is_folded_joins_what_was_folded_before(store: Store) -> None:
 
 
 def test_more_than_is_folded_at_once_is_folded_to_the_end(store: Store) -> None:
-    count = uses._FOLDED_AT_ONCE + 500
+    count = uses._AT_ONCE + 500
     many = {_use(NOON - DAY)._replace(fingerprint=f"{number}"): Tally(1, NOON) for number in range(count)}
     store.add_uses(many)
     store.fold_uses(NOON)
@@ -154,7 +154,7 @@ def test_the_uses_of_keys_that_ended_are_forgotten_in_time(store: Store) -> None
     elsewhere = {A_USE._replace(merchant_id="n"): Tally(1, NOON)}
     assert a_key().fingerprint == A_USE.fingerprint
     store.add_uses({**kept, **ended, **elsewhere})
-    store.forget_before(NOON, NOON, 10)
+    store.forget_uses()
     assert (kept, {}) == (store.uses("m"), store.uses("n"))
 
 

@@ -78,10 +78,10 @@ class Limits:
         )
 
 
-def servicers(core: Core, cache: Cache, usage: Usage, limits: Limits) -> Servicers:
+def servicers(core: Core, cache: Cache, usage: Usage, limits: Limits, authority: Authority) -> Servicers:
     store, token, sealer, digester, now = core.store, core.token, core.sealer, core.digester, core.now
     return Servicers(
-        _credentials(core, cache, usage, limits),
+        _credentials(core, cache, usage, limits, authority),
         TokenServicer(MerchantTokens(store, cache, token, sealer, digester, limits.verifications, now)),
         MerchantServicer(Merchants(store, sealer, now)),
         PrincipalServicer(Principals(store, Passwords(token, digester), sealer, now)),
@@ -89,7 +89,7 @@ def servicers(core: Core, cache: Cache, usage: Usage, limits: Limits) -> Service
     )
 
 
-def _credentials(core: Core, cache: Cache, usage: Usage, limits: Limits) -> CredentialServicer:
+def _credentials(core: Core, cache: Cache, usage: Usage, limits: Limits, authority: Authority) -> CredentialServicer:
     store, token, sealer, digester, now = core.store, core.token, core.sealer, core.digester, core.now
     keys, viewing = LiveKeys(cache), Viewing(store, usage, now)
     trials = Trials(keys, usage, limits.verifications, now)
@@ -100,7 +100,7 @@ def _credentials(core: Core, cache: Cache, usage: Usage, limits: Limits) -> Cred
         viewing=viewing,
         fleet=Fleet(store, viewing, now),
         verification=Verification(trials, token, digester),
-        batches=Batches(Authority(store, sealer), BatchVerification(trials, token)),
+        batches=Batches(authority, BatchVerification(trials, token)),
         signing=Signing(keys, token, usage, now),
         encryption=Encryption(keys, token, usage, now),
         import_key=ImportKey(token),
@@ -108,11 +108,11 @@ def _credentials(core: Core, cache: Cache, usage: Usage, limits: Limits) -> Cred
     )
 
 
-def guards(core: Core, cache: Cache, limits: Limits, observer: Observer) -> Guards:
+def guards(core: Core, cache: Cache, limits: Limits, authority: Authority, observer: Observer) -> Guards:
     return Guards(
         cache,
         Access(core.store, cache, core.digester, limits.authentications, core.now),
-        Authority(core.store, core.sealer),
+        authority,
         Refusals(core.store, FailureLimit("refusals", RECORDED_STRANGERS), core.now),
         observer,
     )
@@ -128,9 +128,10 @@ def server(config: ServerConfig, core: Core, cache: Cache, usage: Usage, limits:
             return error.message
         return None
 
+    authority = Authority(core.store, core.sealer)
     return Server(
         config,
-        guards(core, cache, limits, observer),
-        servicers(core, cache, usage, limits),
+        guards(core, cache, limits, authority, observer),
+        servicers(core, cache, usage, limits, authority),
         [core.token.heal, store_trouble],
     )

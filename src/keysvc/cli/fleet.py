@@ -56,7 +56,8 @@ def _due(client: Client, parent: str, within: timedelta, most: int) -> list[Row]
     """(name, date, what it is) of the first ones, the most overdue first."""
     now = datetime.now(UTC)
     listed = client.list_credentials(parent, due_within=within, timeout=_TIMEOUT)
-    return [_due_row(credential, now) for credential in islice(listed, most)]
+    # One that was renewed since it was listed is due no more.
+    return [_due_row(credential, now) for credential in islice(listed, most) if credential.HasField("rotate_before")]
 
 
 def _due_row(credential: Credential, now: datetime) -> Row:

@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from keysvc.cli.files import read_private
 from keysvc.cli.settings import Settings, read_settings
 from keysvc.client import Basic, CallFailed, Client, Tls
+from keysvc.model.changing import LONGEST
 from keysvc.model.errors import Misconfigured
 
 EXIT_STOPPED = 3
 """Apart from failing, so that a program can tell."""
-MOST_DAYS = 3650
+MOST_DAYS = LONGEST.days
 """What the service takes for any length of time."""
 
 

@@ -17,13 +17,25 @@ import typer
 from keysvc.cli.files import write_private
 from keysvc.cli.remote import Stopped
 from keysvc.cli.traffic import Screen, screen
-from keysvc.client import CallFailed, Client, CreateOptions, Credential, Kind, Rotation, RotationStep, text_of
+from keysvc.client import (
+    CallFailed,
+    Client,
+    CreateOptions,
+    Credential,
+    Kind,
+    NewSecret,
+    Rotation,
+    RotationStep,
+    text_of,
+)
 from keysvc.model.errors import Misconfigured
 
 LOOK_SECONDS = 1.0
 _AGAIN = "Run this again to go on"
 _CHANGED = frozenset({"STILL_IN_USE", "ETAG_MISMATCH"})
 """Refusals of what was safe when it was asked for: it is looked at anew."""
+_UNANSWERED = frozenset({"DEADLINE_EXCEEDED", "UNAVAILABLE"})
+"""Codes that do not say whether the call was carried out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +68,10 @@ class Walk:
     def __init__(self, client: Client, plan: Plan) -> None:
         self._client = client
         self._plan = plan
+        self._made = ""
+        """The credential that this run made: nobody can have its secret yet."""
+        self._newest = 0
+        """When the newest key was made that this run saw, in nanoseconds since 1970."""
 
     def go(self) -> None:
         """From wherever the rotation stands to its end."""
@@ -76,8 +92,9 @@ class Walk:
             while True:
                 rotation = self._look()
                 if under_way and text_of(rotation, "stage") == "SINGLE":
-                    _tell_end(rotation)
+                    self._tell_end(rotation)
                     return None
+                self._newest = max(self._newest, *(key.create_time.ToNanoseconds() for key in rotation.keys), 0)
                 step = _next(rotation)
                 if self._may(step, rotation, shown):
                     return _Chosen(step, rotation.etag)
@@ -86,7 +103,7 @@ class Walk:
                 time.sleep(LOOK_SECONDS)
 
     def _may(self, step: RotationStep, rotation: Rotation, shown: Screen) -> bool:
-        may = step.safe or (self._plan.receivers_ready and text_of(step, "action") != "REVOKE")
+        may = step.safe or (self._plan.receivers_ready and not self._made and text_of(step, "action") != "REVOKE")
         shown.show(rotation, f"{'next' if may else 'waiting to'}: {_words(step)}. {step.reason}")
         return may
 
@@ -117,7 +134,8 @@ class Walk:
         elif not self._plan.watched:
             raise Misconfigured("Nobody watches: say with --secret-file where the new secret is to be written")
         other = next((one for one in self._slots() if one.name == _other(slot_name)), None)
-        made = self._client.create_credential(slot_name, **_like(other))
+        made = self._created(slot_name, _like(other))
+        self._made = slot_name
         typer.echo(f"created {slot_name} version {made.credential.version}")
         if file is None:
             typer.echo(f"its secret ({made.format}), shown this once: {made.value}")
@@ -125,6 +143,23 @@ class Walk:
             _write(file, made.value, slot_name)
             typer.echo(f"its secret ({made.format}) is in {file}")
         return True
+
+    def _created(self, slot_name: str, options: CreateOptions) -> NewSecret:
+        try:
+            return self._client.create_credential(slot_name, **options)
+        except CallFailed as error:
+            if error.code not in _UNANSWERED:
+                raise
+            raise Misconfigured(
+                f"{error.message}. {slot_name} may have been made all the same, and its secret is then lost:"
+                " look with GetRotation, revoke it if it is there, and run this again"
+            ) from None
+
+    def _tell_end(self, rotation: Rotation) -> None:
+        [key] = rotation.keys
+        if key.create_time.ToNanoseconds() < self._newest:
+            raise Stopped(f"stopped: the new key was revoked meanwhile, and the old one goes on. {_AGAIN}")
+        typer.echo(f"done: {key.credential} version {key.version} is the only key")
 
     def _swap(self, chosen: _Chosen) -> bool:
         """Of the keys that were looked at: a swap that somebody else did meanwhile is not undone."""
@@ -153,11 +188,6 @@ class Walk:
 
     def _slots(self) -> list[Credential]:
         return list(self._client.list_credentials(self._plan.name))
-
-
-def _tell_end(rotation: Rotation) -> None:
-    [key] = rotation.keys
-    typer.echo(f"done: {key.credential} version {key.version} is the only key")
 
 
 def _next(rotation: Rotation) -> RotationStep:

@@ -24,7 +24,7 @@ from keysvc.hsm.faults import Fault, classify
 from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.module import Module
 from keysvc.hsm.workers import TokenFigures, Worker
-from keysvc.model.errors import HsmUnavailable, Misconfigured
+from keysvc.model.errors import HsmBusy, HsmUnavailable, Misconfigured
 
 Ts = TypeVarTuple("Ts")
 R = TypeVar("R")
@@ -107,7 +107,7 @@ class Sessions:
     def _test(self) -> None:
         try:
             self.call(operations.self_test)
-        except _Busy:
+        except HsmBusy:
             raise
         except HsmUnavailable:
             self._trouble = self._trouble or "the token fails its self-test"
@@ -134,7 +134,7 @@ class Sessions:
         try:
             worker = self._idle.get(timeout=BORROW_SECONDS)
         except queue.Empty:
-            raise _Busy("Every session with the token is busy: try again") from None
+            raise HsmBusy("Every session with the token is busy: try again") from None
         if self._trouble is not None:
             self._idle.put(worker)
             raise HsmUnavailable(_OUT_OF_REACH)
@@ -228,10 +228,6 @@ class Sessions:
 
 def _code(error: pkcs11.PKCS11Error) -> str:
     return type(error).__name__
-
-
-class _Busy(HsmUnavailable):
-    """All worker sessions are in use; the token itself may be well."""
 
 
 class _TokenWasReset(Exception):

@@ -7,7 +7,8 @@ from datetime import timedelta
 from keysvc.model.errors import EtagMismatch, InvalidField
 
 MAX_PREVIOUS_TTL = timedelta(days=30)
-MAX_UNUSED_FOR = timedelta(days=3650)
+LONGEST = timedelta(days=3650)
+"""Of any length of time that a caller names: ten years."""
 MAX_RETIRING = 5
 """Secrets that may work beside the current one of a slot or a principal."""
 _NONE = timedelta()
@@ -27,7 +28,8 @@ def check_etag(etag: str, current: str, resource: str) -> None:
         )
 
 
-def check_unused_for(unused_for: timedelta, field: str = "unused_for") -> None:
-    """Raises InvalidField for a quiet time that is negative, or too long."""
-    if not _NONE <= unused_for <= MAX_UNUSED_FOR:
-        raise InvalidField(field, f"must be from 0 to {MAX_UNUSED_FOR.days} days")
+def check_span(span: timedelta, field: str) -> timedelta:
+    """Returns it; raises InvalidField for a length of time that is negative, or too long."""
+    if not _NONE <= span <= LONGEST:
+        raise InvalidField(field, f"must be from 0 to {LONGEST.days} days")
+    return span

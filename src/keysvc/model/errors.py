@@ -152,6 +152,10 @@ class HsmUnavailable(KeysvcError):
     reason = "HSM_UNAVAILABLE"
 
 
+class HsmBusy(HsmUnavailable):
+    """Every session with the token is in use; the token itself may be well."""
+
+
 class StoreUnavailable(KeysvcError):
     """The database is out of reach."""
 

@@ -154,6 +154,8 @@ class Rotation:
     def _swap(self, newer: Standing) -> Step:
         if self.kind is not Kind.HMAC_KEY:
             return Step(Action.SWAP, None, 0, True, "Nothing is signed with API keys: only the names change")
+        if not newer.may_sign:
+            return Step(Action.SWAP, None, 0, False, "The newer key only verifies, and would sign nothing: renew it")
         if newer.calls.total:
             return Step(Action.SWAP, None, 0, True, "The newer key is in use; signing moves to it")
         reason = "Nobody has used the newer key yet: make sure that the receivers of what is signed have it"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 
+from keysvc.model.changing import check_span
 from keysvc.model.errors import InvalidField
 from keysvc.model.names import parse_credential, parse_merchant_or_credential
 from keysvc.rpc import convert
@@ -18,11 +18,11 @@ from keysvc.service.signing import Signing
 from keysvc.service.verification import Verification
 from keysvc.v1 import credential_service_pb2 as pb
 from keysvc.v1 import webhook_pb2
+from keysvc.webhooks.forms import FIELDS_ARE_SIGNED, URL_IS_SIGNED
 from keysvc.webhooks.reading import DEFAULT_TOLERANCE
 from keysvc.webhooks.schemes import Delivery, Draft, Scheme
 
-MAX_TOLERANCE = timedelta(days=3650)
-
+_NO_FIELDS: Mapping[str, str] = {}
 _SCHEMES = {webhook_pb2.WebhookScheme.Value(scheme): scheme for scheme in Scheme}
 
 
@@ -76,14 +76,13 @@ class UseRpcs:
         delivery = Delivery(
             request.headers,
             sized(request.body, "body", MAX_MESSAGE),
-            sized(request.url, "url"),
-            _sized_fields(request),
+            # Asked for only where they count: every webhook comes here.
+            sized(request.url, "url") if scheme in URL_IS_SIGNED else "",
+            _sized_fields(request) if scheme in FIELDS_ARE_SIGNED else _NO_FIELDS,
         )
         tolerance = DEFAULT_TOLERANCE
         if request.HasField("tolerance"):
-            tolerance = convert.timedelta_of(request.tolerance, "tolerance")
-            if not timedelta() <= tolerance <= MAX_TOLERANCE:
-                raise InvalidField("tolerance", f"must be from 0 to {MAX_TOLERANCE.days} days")
+            tolerance = check_span(convert.timedelta_of(request.tolerance, "tolerance"), "tolerance")
         verdict = self.verification.verify_webhook(caller, name, scheme, delivery, tolerance)
         return told(webhook_pb2.VerifyWebhookResponse, verdict)
 
@@ -116,8 +115,7 @@ def _scheme_of(number: int) -> Scheme:
 
 
 def _sized_fields(request: webhook_pb2.SignWebhookRequest | webhook_pb2.VerifyWebhookRequest) -> Mapping[str, str]:
-    fields: Mapping[str, str] = request.fields
-    if fields:
-        for value in fields.values():
-            sized(value, "fields")
+    fields = dict(request.fields)
+    for value in fields.values():
+        sized(value, "fields")
     return fields

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from keysvc.hsm.token import Token
-from keysvc.model.errors import HsmUnavailable, KeysvcError
+from keysvc.model.errors import HsmBusy, HsmUnavailable, KeysvcError
 from keysvc.model.slots import Kind
 from keysvc.service.calls import Caller
 from keysvc.service.live_keys import Named, wrapped
@@ -64,6 +64,7 @@ class BatchVerification:
             by_name.setdefault(each.name, []).append(number)
         for name, numbers in by_name.items():
             try:
+                caller.check_deadline()
                 begun: Trial | Answer = self._trials.begin(caller, name, Kind.HMAC_KEY)
             except KeysvcError as error:
                 begun = error
@@ -105,12 +106,15 @@ class BatchVerification:
         return False
 
     def _macs(self, caller: Caller, asked: list[tuple[LiveKey, bytes]]) -> list[bytes | KeysvcError]:
-        """Halves what fails and asks again, so that a key that the token fails is an error of its own only."""
+        """Halves the keys where one fails and asks again, so that a key that the token fails harms no other."""
         try:
             caller.check_deadline()
             return list(self._token.hmacs([(wrapped(key), message) for key, message in asked]))
         except KeysvcError as error:
-            if len(asked) <= 1 or not isinstance(error, HsmUnavailable):
+            # In the order of the names, so the items of one key stand together.
+            keys = list(dict.fromkeys(id(key) for key, _ in asked))
+            if len(keys) <= 1 or not isinstance(error, HsmUnavailable) or isinstance(error, HsmBusy):
                 return [error] * len(asked)
-        middle = len(asked) // 2
+        half = set(keys[: len(keys) // 2])
+        middle = sum(id(key) in half for key, _ in asked)
         return self._macs(caller, asked[:middle]) + self._macs(caller, asked[middle:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from keysvc.model.changing import check_unused_for
+from keysvc.model.changing import check_span
 from keysvc.model.errors import InvalidField
 from keysvc.model.fleet import DueSlot, FleetSummary, FleetTimes
 from keysvc.model.merchants import no_merchant
@@ -15,8 +15,6 @@ from keysvc.service.calls import Caller, Clock
 from keysvc.service.viewing import CredentialView, Viewing
 from keysvc.store.queries import Theirs
 from keysvc.store.store import Store
-
-MAX_DUE_WITHIN = timedelta(days=3650)
 
 
 class Fleet:
@@ -32,15 +30,15 @@ class Fleet:
     ) -> list[tuple[DueSlot, CredentialView]]:
         """The most overdue first, those after the one that `after` names. Raises NotFound or InvalidField."""
         last = None if after is None else _parsed(after)
-        before = self._now() + _checked(within)
+        before = self._now() + check_span(within, "due_within")
         found = self._store.due(last, limit, before, self._asked(caller, merchant_id))
         return [(each, self._viewing.get(CredentialName(each.merchant_id, each.slot))) for each in found]
 
     def summary(self, caller: Caller, merchant_id: str, due_within: timedelta, used_within: timedelta) -> FleetSummary:
         """Raises NotFound or InvalidField."""
         now = self._now()
-        check_unused_for(used_within, "used_within")
-        times = FleetTimes(now, now + _checked(due_within), now - used_within)
+        due_before = now + check_span(due_within, "due_within")
+        times = FleetTimes(now, due_before, now - check_span(used_within, "used_within"))
         return self._store.summary(times, self._asked(caller, merchant_id))
 
     def _asked(self, caller: Caller, merchant_id: str) -> Theirs:
@@ -49,12 +47,6 @@ class Fleet:
         if self._store.merchant(merchant_id) is None:
             raise no_merchant(merchant_id)
         return (merchant_id,)
-
-
-def _checked(within: timedelta) -> timedelta:
-    if not timedelta() <= within <= MAX_DUE_WITHIN:
-        raise InvalidField("due_within", f"must be from 0 to {MAX_DUE_WITHIN.days} days")
-    return within
 
 
 def _parsed(after: str) -> DueSlot:

@@ -16,7 +16,6 @@ from keysvc.model.errors import InvalidField
 from keysvc.model.merchants import require_active
 from keysvc.model.records import SlotRecord
 from keysvc.model.slots import HmacAlgorithm, SecretFormat
-from keysvc.model.uses import last_uses
 from keysvc.service.calls import Clock, Request, record, refuse_repeat
 from keysvc.service.integrity import Sealer
 from keysvc.service.material import Fresh, Maker, recipe
@@ -88,7 +87,7 @@ class Lifecycle:
             previous_ends = now + previous_ttl if previous_ttl else None
             written, retiring = edit.replace(fresh, now, previous_ends, request.rotate_before)
             # Read before the commit: once it is done nothing may keep the secret from leaving.
-            used = last_uses(self._usage.within(edit.change, request.name.merchant_id))
+            used = self._usage.last_within(edit.change, request.name.merchant_id)
             self._record(edit, request, written)
         return CredentialView(request.name, written, retiring, used), fresh
 
@@ -98,7 +97,7 @@ class Lifecycle:
             edit.require_key()
             edit.check_etag(request.etag)
             written = edit.schedule(request.rotate_before)
-            used = last_uses(self._usage.within(edit.change, request.name.merchant_id))
+            used = self._usage.last_within(edit.change, request.name.merchant_id)
             self._record(edit, request, written)
         return CredentialView(request.name, written, edit.retiring(self._now()), used)
 

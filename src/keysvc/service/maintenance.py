@@ -24,6 +24,7 @@ JWTS_KEPT = timedelta(minutes=10)
 """After their end: another replica's clock may be behind."""
 CHANGES_KEPT = 100_000
 """A replica that is further behind forgets everything, and reads anew."""
+ROUND_SECONDS = 1.0
 EXPIRE_EVERY = 60
 FORGET_EVERY = 3600
 SIGN_SECONDS = 60
@@ -64,7 +65,10 @@ class IntegrityReporter:
 
 
 class Maintenance:
-    """One thread, a round a second. `stop` ends it, writes what is still in memory, and has the audit record signed."""
+    """Two threads: one writes uses down each second, and waits for nothing else; the other does all the rest.
+
+    `stop` ends them, writes what is still in memory, and has the audit record signed.
+    """
 
     def __init__(
         self, store: Store, signer: AuditSigner, usage: Usage, reporter: IntegrityReporter, now: Clock
@@ -76,14 +80,20 @@ class Maintenance:
         self._now = now
         self._audit = AuditWatch(store, signer, now)
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="keysvc-maintenance", daemon=True)
+        self._threads = [
+            threading.Thread(target=work, name=name, daemon=True)
+            for work, name in ((self._write_uses, "keysvc-usage"), (self._run, "keysvc-maintenance"))
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         self._stopped.set()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
+        self._attempt(self._usage.flush)
         self._round(0)
 
     def expire(self) -> int:
@@ -96,29 +106,30 @@ class Maintenance:
                     record(change, caller, str(CredentialName(merchant_id, slot)), version=version, time=self._now())
         return len(expired)
 
+    def _write_uses(self) -> None:
+        while not self._stopped.wait(FLUSH_SECONDS):
+            self._attempt(self._usage.flush)
+
     def _run(self) -> None:
         self._attempt(self._audit.sign)
         for second in count(1):
-            if self._stopped.wait(FLUSH_SECONDS):
+            if self._stopped.wait(ROUND_SECONDS):
                 return
             self._round(second)
 
     def _round(self, second: int) -> None:
         """Round 0 is the last: it does what every round does, and has the record signed."""
-        self._attempt(self._write)
+        self._attempt(self._reporter.flush)
         if second % EXPIRE_EVERY == 1:
             self._attempt(self.expire)
         if second % FORGET_EVERY == 1:
             self._attempt(self._forget)
         self._attempt(self._audit.sign if second % SIGN_SECONDS == 0 else self._audit.look)
 
-    def _write(self) -> None:
-        self._usage.flush()
-        self._reporter.flush()
-
     def _forget(self) -> None:
         now = self._now()
         self._store.forget_before(now - JWTS_KEPT, now - REQUESTS_KEPT, CHANGES_KEPT)
+        self._store.forget_uses()
         self._store.fold_uses(now)
 
     def _attempt(self, step: Callable[[], object]) -> None:

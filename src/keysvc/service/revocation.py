@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from keysvc.model.changing import check_unused_for
+from keysvc.model.changing import check_span
 from keysvc.model.errors import StillInUse
 from keysvc.model.names import principal_name
 from keysvc.model.records import KeyRecord, SlotRecord
-from keysvc.model.uses import LATE, callers_of, last_uses
+from keysvc.model.uses import LATE, callers_of
 from keysvc.service.calls import Clock, Request, record, refuse_repeat
 from keysvc.service.integrity import Sealer
 from keysvc.service.slot_edit import SlotEdit
@@ -32,7 +32,7 @@ class Revocation:
 
     def revoke(self, request: Request, unused_for: timedelta, *, validate_only: bool) -> CredentialView:
         """Ends every key of the slot. Takes altered rows too: revoking is how they are got rid of."""
-        check_unused_for(unused_for)
+        check_span(unused_for, "unused_for")
         with self._store.change() as change:
             refuse_repeat(change, request.caller, request.request_id)
             edit = SlotEdit.read(change, self._sealer, request.name)
@@ -50,7 +50,7 @@ class Revocation:
         self, request: Request, version: int, unused_for: timedelta, *, validate_only: bool
     ) -> CredentialView:
         """Ends one retiring key; the slot's others live on."""
-        check_unused_for(unused_for)
+        check_span(unused_for, "unused_for")
         with self._store.change() as change:
             refuse_repeat(change, request.caller, request.request_id)
             edit = SlotEdit.read(change, self._sealer, request.name)
@@ -60,7 +60,7 @@ class Revocation:
             edit.check_etag(request.etag)
             self._refuse_if_used(edit, [ended], unused_for, now)
             left = [key for key in edit.retiring(now) if key is not ended]
-            used = last_uses(self._usage.within(change, request.name.merchant_id))
+            used = self._usage.last_within(change, request.name.merchant_id)
             if validate_only:
                 return _view(request, slot, left, used)
             written = edit.end_retiring(slot, ended)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from keysvc.model.changing import check_etag, check_unused_for
+from keysvc.model.changing import check_etag, check_span
 from keysvc.model.errors import InvalidField
 from keysvc.model.merchants import no_merchant, require_active
 from keysvc.model.names import CredentialName, merchant_name
 from keysvc.model.records import Holdings, KeyRecord, MerchantState, SlotRecord
 from keysvc.model.rotation import Rotation, Standing
 from keysvc.model.slots import PAIRS, Kind, Slot
-from keysvc.model.uses import Uses, callers_of, calls_of, last_uses
+from keysvc.model.uses import Uses, callers_of, calls_of
 from keysvc.service.calls import Caller, Clock, record, refuse_repeat
 from keysvc.service.integrity import Sealer
 from keysvc.service.slot_edit import SlotEdit, etag_of
@@ -54,7 +54,7 @@ class Rotations:
 
     def get(self, merchant_id: str, kind: Kind, unused_for: timedelta) -> RotationView:
         """A view: rows are not checked, and it answers while the token is out of reach."""
-        check_unused_for(unused_for)
+        check_span(unused_for, "unused_for")
         pair = _pair(kind)
         holdings = self._store.holdings(merchant_id)
         if holdings is None:
@@ -83,7 +83,7 @@ class Rotations:
             check_etag(request.etag, etag, merchant_name(request.merchant_id))
             now = self._now()
             written = _exchange(*edits)
-            used = last_uses(self._usage.within(change, request.merchant_id))
+            used = self._usage.last_within(change, request.merchant_id)
             for edit, slot, request_id in zip(edits, written, (request.request_id, ""), strict=True):
                 record(change, request.caller, str(edit.name), version=slot.version, request_id=request_id, time=now)
         primary, secondary = (

@@ -107,8 +107,9 @@ class SlotEdit:
     def end_retiring(self, slot: SlotRecord, ended: KeyRecord) -> SlotRecord:
         """Erases one retiring key."""
         self.change.delete_keys(slot.merchant_id, slot.slot, [ended.version])
-        left = " ".join(one for one in slot.retiring_fingerprints.split() if one != ended.fingerprint)
-        written = self.sealer.seal(replace(slot, retiring_fingerprints=left, revision=slot.revision + 1))
+        left = slot.retiring_fingerprints.split()
+        left.remove(ended.fingerprint)  # once: the same secret, imported again, may retire twice
+        written = self.sealer.seal(replace(slot, retiring_fingerprints=" ".join(left), revision=slot.revision + 1))
         self.change.put_slot(written)
         return written
 

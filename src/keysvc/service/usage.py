@@ -17,6 +17,8 @@ from keysvc.store.changes import Change
 from keysvc.store.store import Store
 
 FLUSH_SECONDS = 1.0
+_LOOKS = 20
+"""At what is stored, until no batch is written meanwhile. A read that never finds it so may tell too many."""
 
 _Whose = tuple[str, str, str]
 """(merchant id, fingerprint, principal)"""
@@ -45,11 +47,13 @@ class Usage:
             with self._moving:
                 self._count()
                 self._being_written, self._counted = self._counted, {}
+                self._writes += 1
             try:
                 self._store.add_uses(self._being_written)
             except BaseException:
                 with self._moving:
                     self._keep()
+                    self._writes += 1
                 raise
             with self._moving:
                 self._being_written = {}
@@ -57,15 +61,21 @@ class Usage:
 
     def of(self, merchant_id: str) -> Uses:
         """The uses of a merchant's keys."""
-        while True:
+        for _ in range(_LOOKS):
             writes = self._writes
             found = self._with_stored(merchant_id, lambda: self._store.uses(merchant_id))
-            if self._writes == writes:  # otherwise a batch was written meanwhile, and may be counted twice
-                return found
+            # Even and the same: no batch was being written meanwhile, which would stand in both places for a moment.
+            if self._writes == writes and not writes % 2:
+                break
+        return found
 
     def within(self, change: Change, merchant_id: str) -> Uses:
         """The same, read inside a change, during which no batch of this process is written."""
         return self._with_stored(merchant_id, lambda: change.uses(merchant_id))
+
+    def last_within(self, change: Change, merchant_id: str) -> dict[str, datetime]:
+        """When each of a merchant's keys was used last, by fingerprint, read inside a change."""
+        return uses.last_uses(self.within(change, merchant_id))
 
     def _with_stored(self, merchant_id: str, read: Callable[[], Uses]) -> Uses:
         # Memory first: what is written down meanwhile is then found in both, not in neither.

@@ -91,10 +91,11 @@ class Change:
         ended = self._connection.execute(these).scalars().all()
         # A secret that was imported again, after a swap moved it, stands in both slots, under one fingerprint.
         left = select(KEY.c.fingerprint).where(KEY.c.merchant_id == merchant_id)
-        self._connection.execute(
-            delete(USE).where(
-                USE.c.merchant_id == merchant_id, USE.c.fingerprint.in_(ended), USE.c.fingerprint.not_in(left)
-            )
+        uses.forget(
+            self._connection,
+            USE.c.merchant_id == merchant_id,
+            USE.c.fingerprint.in_(ended),
+            USE.c.fingerprint.not_in(left),
         )
         return len(ended)
 

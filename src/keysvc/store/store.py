@@ -126,13 +126,21 @@ class Store:
             with self._writing() as connection:
                 uses.add(connection, batch)
 
+    def forget_uses(self) -> None:
+        """Deletes what was written down after its key's end."""
+        self._until_done(uses.forget_ended)
+
     def fold_uses(self, now: datetime) -> None:
-        """Folds the steps that are past into longer ones, some at a time."""
+        """Folds the steps that are past into longer ones."""
         for step in uses.FOLDED:
-            more = True
-            while more:
-                with self._writing() as connection:
-                    more = uses.fold(connection, step, now)
+            self._until_done(lambda connection, step=step: uses.fold(connection, step, now))  # type: ignore[misc]
+
+    def _until_done(self, some: Callable[[Connection], bool]) -> None:
+        """In transactions of their own: others' changes and notes have their turn between."""
+        more = True
+        while more:
+            with self._writing() as connection:
+                more = some(connection)
 
     def expired_keys(self, now: datetime) -> list[tuple[str, Slot, int]]:
         """(merchant id, slot, version) of the keys whose overlap has ended."""
@@ -141,13 +149,12 @@ class Store:
             return [(row.merchant_id, Slot(row.slot), row.version) for row in connection.execute(query)]
 
     def forget_before(self, jwts_before: datetime, requests_before: datetime, changes_kept: int) -> None:
-        """Deletes old request_ids, ended JWTs, all but the newest changes, and uses written after their key's end."""
+        """Deletes old request_ids, ended JWTs, and all but the newest changes."""
         newest = select(func.coalesce(func.max(CHANGE.c.epoch), 0)).scalar_subquery()
         with self._writing() as connection:
             connection.execute(delete(REQUEST).where(REQUEST.c.time < requests_before))
             connection.execute(delete(USED_JWT).where(USED_JWT.c.expire_time < jwts_before))
             connection.execute(delete(CHANGE).where(CHANGE.c.epoch <= newest - changes_kept))
-            uses.forget_ended(connection)
 
     def bindings(self) -> dict[tuple[str, int], bytes]:
         """Check values of the token keys that this database was written with, by (purpose, generation)."""

@@ -211,6 +211,7 @@ class CredentialUse(SQLModel, table=True):
     """model.uses.Use and Tally. Written in batches; decides nothing but refusals on the safe side."""
 
     __tablename__ = "credential_use"
+    __table_args__ = (Index("ix_credential_use_step", "step", "since"),)
 
     merchant_id: str = Field(primary_key=True, max_length=64)
     fingerprint: str = Field(primary_key=True)

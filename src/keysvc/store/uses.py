@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Table, case, delete, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Table, case, delete, select, tuple_
 from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
@@ -20,7 +20,7 @@ from keysvc.store.rows import table_of
 USE = table_of(tables.CredentialUse)
 
 _IDENTITY = tuple(USE.c[name] for name in Use._fields)
-_FOLDED_AT_ONCE = 5_000
+_AT_ONCE = 5_000
 FOLDED = {TEN_MINUTES: uses.FINE_FOR, HOUR: uses.HOURLY_FOR}
 """The steps that are folded, with how long they stay as they are."""
 
@@ -60,7 +60,7 @@ def fold(connection: Connection, step: int, now: datetime) -> bool:
     for longer ones only. So those that add, and replicas that fold at once, never wait for each other in a circle.
     """
     before = (now - FOLDED[step]).timestamp() - HOUR
-    some = select(*_IDENTITY).where(USE.c.step == step, USE.c.since < before).limit(_FOLDED_AT_ONCE)
+    some = select(*_IDENTITY).where(USE.c.step == step, USE.c.since < before).limit(_AT_ONCE)
     some = some.with_for_update(skip_locked=True)
     taken = _read(
         connection.execute(delete(USE).where(tuple_(*_IDENTITY).in_(some)).returning(*USE.c)).mappings().all()
@@ -69,16 +69,24 @@ def fold(connection: Connection, step: int, now: datetime) -> bool:
     for use, tally in taken.items():
         uses.add(longer, uses.folded(use, now), tally)
     add(connection, longer)
-    return len(taken) >= _FOLDED_AT_ONCE
+    return len(taken) >= _AT_ONCE
 
 
-def forget_ended(connection: Connection) -> None:
-    """Deletes what was written down after its key's end. Leaves for the next time what another transaction holds."""
+def forget(connection: Connection, *which: ColumnElement[bool]) -> int:
+    """Deletes these, some at a time, but what another transaction holds; returns how many.
+
+    What is left behind is of an ended key, and goes with `forget_ended`.
+    """
+    some = select(*_IDENTITY).where(*which).limit(_AT_ONCE).with_for_update(skip_locked=True)
+    return connection.execute(delete(USE).where(tuple_(*_IDENTITY).in_(some))).rowcount
+
+
+def forget_ended(connection: Connection) -> bool:
+    """Deletes some of what was written down after its key's end. Tells whether there may be more."""
     its_key = select(KEY.c.version).where(
         KEY.c.merchant_id == USE.c.merchant_id, KEY.c.fingerprint == USE.c.fingerprint
     )
-    ended = select(*_IDENTITY).where(~its_key.exists()).with_for_update(skip_locked=True)
-    connection.execute(delete(USE).where(tuple_(*_IDENTITY).in_(ended)))
+    return forget(connection, ~its_key.exists()) >= _AT_ONCE
 
 
 def _read(rows: Any) -> Uses:

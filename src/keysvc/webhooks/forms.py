@@ -59,3 +59,7 @@ FORMS: dict[Scheme, Form] = {
         ("PayID", "TransID", "MerchantID", "Status", "Code"), "*", "MAC", HEX_OF_EITHER_CASE
     ),
 }
+
+URL_IS_SIGNED = frozenset(scheme for scheme, form in FORMS.items() if isinstance(form, OverUrlAndBody))
+FIELDS_ARE_SIGNED = frozenset(scheme for scheme, form in FORMS.items() if isinstance(form, OverFields))
+"""What else a scheme reads, beside headers and body."""

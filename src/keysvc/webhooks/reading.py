@@ -23,4 +23,8 @@ def fresh(claim: Claim, now: datetime, tolerance: timedelta) -> bool:
 
     A float of seconds tells microseconds apart in this century, and holds fifteen digits.
     """
-    return claim.time is None or abs(now.timestamp() - claim.time) <= tolerance.total_seconds()
+    if claim.time is None:
+        return True
+    age, most = now.timestamp() - claim.time, tolerance.total_seconds()
+    ahead = most if claim.most_ahead is None else min(most, claim.most_ahead)
+    return -ahead <= age <= most

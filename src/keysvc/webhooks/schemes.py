@@ -48,6 +48,8 @@ class Claim(NamedTuple):
     """At least one, none of them empty; of any length."""
     time: int | None
     """Seconds since 1970, of up to 15 digits and perhaps below 0; None where the scheme signs no time."""
+    most_ahead: float | None = None
+    """Seconds that the time may be in the future at most; as far as the tolerance unless set."""
 
 
 class Malformed(Exception):

@@ -61,7 +61,7 @@ def _message(message_id: bytes, raw_time: str, body: bytes) -> bytes:
 
 def _signatures(text: str, name: str) -> tuple[bytes, ...]:
     """Those of version v1 that are well formed: at least one. Other versions are for other receivers."""
-    entries = text.split(" ")
+    entries = text.split(" ") if " " in text else (text,)
     found = [BASE64.decode(entry[len(_VERSION) :]) for entry in entries if entry.startswith(_VERSION)]
     signatures = tuple(filter(None, found))
     if not signatures:

@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("last_used_time", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("merchant_id", "fingerprint", "principal", "step", "since"),
     )
+    op.create_index("ix_credential_use_step", "credential_use", ["step", "since"])
     op.execute(
         "INSERT INTO credential_use (merchant_id, fingerprint, principal, step, since, calls, last_used_time)"
         " SELECT u.merchant_id, k.fingerprint, '', 0, 0, 1, max(u.last_used_time) FROM credential_usage u"
