@@ -225,3 +225,29 @@ def test_a_slot_is_not_revoked_while_a_retiring_key_in_it_is_used(
         walk(server, plan_for(merchant))
     assert ("VALID", True) == (retiring.use(), new.signs())
     assert "was last used" not in capsys.readouterr().out  # nothing was tried that the service had to refuse
+
+
+def test_receivers_are_not_taken_to_have_a_key_that_was_made_just_now(
+    server: DevServer, client: Client, merchant: str, tmp_path: Path
+) -> None:
+    old = created(client, merchant)
+    plan = plan_for(merchant, receivers_ready=True, secret_file=tmp_path / "secret")
+    with pytest.raises(Stopped, match="not safe yet to swap"):
+        walk(server, plan)
+    assert old.signs()
+    with pytest.raises(Stopped, match="not safe yet to revoke"):
+        walk(server, plan)
+    assert not old.signs()
+
+
+def test_it_is_not_done_where_the_new_key_was_revoked_meanwhile(
+    server: DevServer, client: Client, merchant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = created(client, merchant)
+    new = created(client, merchant, SECONDARY)
+    new.use()
+    revoke = Asked("swap", lambda: ask(client, "RevokeCredential", name=slot_of(merchant, SECONDARY)))
+    with pytest.raises(Stopped, match="the new key was revoked meanwhile"):
+        walk(server, plan_for(merchant, confirm=revoke))
+    assert "done" not in capsys.readouterr().out
+    assert old.signs()

@@ -166,3 +166,11 @@ def test_a_reason_names_only_who_used_it_of_late() -> None:
     old = replace(key(Slot.SECONDARY_HMAC_KEY, 3, 1), calls=here, callers=(("here", here), ("gone", gone)))
     (step,) = rotation(HMAC, [key(Slot.PRIMARY_HMAC_KEY, 4, 0), old]).steps()
     assert step.reason.endswith("by principals/here: move them first")
+
+
+def test_a_swap_to_a_key_that_only_verifies_is_not_safe() -> None:
+    """Whoever asks for a signature by the merchant's name would be refused."""
+    newer = replace(key(Slot.SECONDARY_HMAC_KEY, 1, 1, NOW), may_sign=False)
+    (step,) = rotation(HMAC, [key(Slot.PRIMARY_HMAC_KEY, 1, 2, NOW), newer]).steps()
+    assert (Action.SWAP, False) == (step.action, step.safe)
+    assert "only verifies" in step.reason

@@ -146,6 +146,15 @@ def test_a_key_that_the_token_fails_harms_no_other_item(service: Service, spoilt
             assert ("VALID" if number % 2 else "INVALID") == answer.result
 
 
+def test_many_items_of_a_key_that_the_token_fails_are_not_tried_one_by_one(service: Service, spoilt: str) -> None:
+    service.cache.refresh()
+    service.batch.verify(CALLER, [Presented(("s", None), MESSAGE, b"the merchant is looked up")])
+    before = service.token.figures().operations
+    answers = service.batch.verify(CALLER, [Presented(("s", None), MESSAGE, mac_by(spoilt))] * 100)
+    assert {HsmUnavailable} == {type(answer) for answer in answers}
+    assert 1 == service.token.figures().operations - before
+
+
 def test_a_key_that_the_token_fails_hides_no_later_key_of_other_items(service: Service, spoilt: str) -> None:
     """The item of the second key is asked once more than the others, after the failed one is out."""
     service.add_merchant()

@@ -287,3 +287,21 @@ def _refused(service: Service, unused_for: timedelta) -> StillInUse:
 def _written(service: Service) -> list[object]:
     tables = ("credential", "credential_key", "audit_event", "request", "epoch", "credential_use")
     return [sorted(map(str, service.database.rows(table))) for table in tables]
+
+
+def test_one_secret_that_retires_twice_in_a_slot_can_be_ended_once(service: Service, secret: str) -> None:
+    """Moved away by a swap, imported again, renewed, moved back and renewed: both go by one fingerprint."""
+    service.create(SECOND_HMAC)
+    service.swap()
+    service.revoke(HMAC)
+    request = Request(CALLER, CredentialName("m", HMAC))
+    service.lifecycle.adopt(request, None, None, secret, allow_weak=False)
+    service.renew(HMAC, HOUR)
+    service.swap()
+    service.renew(HMAC, DAY)
+    retiring = service.viewing.get(request.name).retiring
+    assert 1 == len({key.fingerprint for key in retiring}) < len(retiring)
+    service.revoke_retiring(retiring[1].version)
+    assert "VALID" == service.verdict(secret, HMAC)
+    service.revoke_retiring(retiring[0].version)
+    assert "INVALID" == service.verdict(secret, HMAC)

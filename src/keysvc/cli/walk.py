@@ -32,7 +32,7 @@ from keysvc.model.errors import Misconfigured
 
 LOOK_SECONDS = 1.0
 _AGAIN = "Run this again to go on"
-_CHANGED = frozenset({"STILL_IN_USE", "ETAG_MISMATCH"})
+_CHANGED = frozenset({"STILL_IN_USE", "ETAG_MISMATCH", "SLOT_EMPTY"})
 """Refusals of what was safe when it was asked for: it is looked at anew."""
 _UNANSWERED = frozenset({"DEADLINE_EXCEEDED", "UNAVAILABLE"})
 """Codes that do not say whether the call was carried out."""
