@@ -150,15 +150,14 @@ def test_a_primary_that_only_verifies_signs_nothing() -> None:
 
 def test_a_slot_is_not_safe_to_revoke_while_a_retiring_key_in_it_is_used() -> None:
     """Revoking the slot ends both; revoking the retiring one alone ends only that."""
-    old = key(Slot.SECONDARY_HMAC_KEY, 2, 2)
-    retiring = key(Slot.SECONDARY_HMAC_KEY, 1, 3, NOW, retiring=True)
-    told = rotation(HMAC, [key(Slot.PRIMARY_HMAC_KEY, 4, 0), old, retiring])
-    assert [False, False] == [told.can_be_revoked(old), told.can_be_revoked(retiring)]
-    unused = rotation(
-        HMAC,
-        [key(Slot.PRIMARY_HMAC_KEY, 4, 0), replace(old, calls=Calls(1, 1, 1, NOW)), replace(retiring, calls=Calls())],
-    )
-    assert [False, True] == [unused.can_be_revoked(each) for each in unused.keys[1:]]
+    new, old = key(Slot.PRIMARY_HMAC_KEY, 4, 0), key(Slot.SECONDARY_HMAC_KEY, 2, 2)
+    for used in (None, NOW):
+        retiring = key(Slot.SECONDARY_HMAC_KEY, 1, 3, used, retiring=True)
+        told = rotation(HMAC, [new, old, retiring])
+        assert [used is None] * 2 == [told.can_be_revoked(old), told.can_be_revoked(retiring)]
+    in_use, unused = key(Slot.SECONDARY_HMAC_KEY, 2, 2, NOW), key(Slot.SECONDARY_HMAC_KEY, 1, 3, retiring=True)
+    told = rotation(HMAC, [new, in_use, unused])
+    assert [False, True] == [told.can_be_revoked(in_use), told.can_be_revoked(unused)]
 
 
 def test_a_reason_names_only_who_used_it_of_late() -> None:

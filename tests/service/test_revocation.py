@@ -77,7 +77,7 @@ def test_a_refusal_names_the_callers_and_the_last_use(service: Service, secret: 
     refusal = _refused(service, HOUR)
     assert "principals/early,principals/late" == refusal.metadata["callers"]
     assert last == datetime.fromisoformat(refusal.metadata["last_used_time"])
-    told = f"{NAME} was last used at 2026-05-01T12:02:00+00:00 by principals/early, principals/late: move its clients"
+    told = f"{NAME} was last used at 2026-05-01T12:02:00+00:00, by principals/early, principals/late: move its clients"
     assert refusal.message.startswith(told)
 
 
@@ -108,7 +108,7 @@ def test_a_use_of_before_callers_were_counted_refuses_and_names_nobody(
     database.execute("UPDATE credential_use SET principal = '', step = 0, since = 0")
     refusal = _refused(service, HOUR)
     assert "" == refusal.metadata["callers"]
-    assert " by " not in refusal.message
+    assert ", by a caller not known: move" in refusal.message
 
 
 def test_a_use_of_a_retiring_key_counts(service: Service, secret: str, clock: Clock) -> None:

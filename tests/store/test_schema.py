@@ -17,7 +17,8 @@ from support.databases import Database
 from support.postgres import Postgres
 
 import keysvc.store.audit_tables
-import keysvc.store.tables  # noqa: F401 - both fill the metadata
+import keysvc.store.own_tables
+import keysvc.store.tables  # noqa: F401 - all three fill the metadata
 from keysvc.model.errors import KeysvcError, Misconfigured
 from keysvc.store import schema
 from keysvc.store.engine import open_engine

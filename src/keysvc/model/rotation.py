@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from keysvc.model.names import principal_name
 from keysvc.model.slots import PAIRS, Kind, Slot
-from keysvc.model.uses import LATE, Calls
+from keysvc.model.uses import Calls, recent_callers, told_use
 
 _NAMED = 3
 """Callers that a reason names."""
@@ -73,7 +72,6 @@ class Rotation:
         self.kind = kind
         self.keys = keys
         self.now = now
-        self._quiet_since = now - unused_for - LATE
         self._unused_for = unused_for
         self._current = {key.slot: key for key in keys if not key.retiring}
 
@@ -96,7 +94,7 @@ class Rotation:
 
     def can_be_revoked(self, key: Standing) -> bool:
         """Whether ending it breaks nothing that is seen here."""
-        return self.is_old(key) and not any(self._recent(ending) for ending in self._ending(key))
+        return self.is_old(key) and not self._recent(key)
 
     def steps(self) -> Iterator[Step]:
         """The first first."""
@@ -113,30 +111,15 @@ class Rotation:
             if key.retiring or (self.is_old(key) and key.slot is secondary):
                 yield self._revoke(key)
 
-    def _still_used(self, key: Standing) -> str:
-        recent: dict[str, datetime] = {}
-        for ending in self._ending(key):
-            for principal, calls in ending.callers:
-                used = calls.last_used_time
-                if used is not None and used > self._quiet_since:
-                    recent[principal] = max(used, recent.get(principal, used))
-        last_first = sorted(recent, key=lambda principal: recent[principal], reverse=True)
-        names = [principal_name(principal) if principal else "a caller not known" for principal in last_first]
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        when = max(recent.values(), default=self.now).isoformat(timespec="seconds")
-        return f"Last used at {when}, by {', '.join(names[:_NAMED])}{more}: move them first"
+    def _recent(self, key: Standing) -> list[tuple[str, datetime]]:
+        """Who used of late what ends with it: all keys of its slot, where it is the current one."""
+        ending = [key] if key.retiring else [one for one in self.keys if one.slot is key.slot]
+        return recent_callers((each for one in ending for each in one.callers), self._unused_for, self.now)
 
     def _unused(self) -> str:
         if not self._unused_for:
             return "Nobody uses it"
         return f"Nobody has used it for {str(self._unused_for).removesuffix(', 0:00:00')}"
-
-    def _ending(self, key: Standing) -> list[Standing]:
-        """The keys that end with it: all of its slot, where it is the current one."""
-        return [key] if key.retiring else [one for one in self.keys if one.slot is key.slot]
-
-    def _recent(self, key: Standing) -> bool:
-        return key.calls.last_used_time is not None and key.calls.last_used_time > self._quiet_since
 
     @property
     def _older(self) -> Standing | None:
@@ -165,4 +148,5 @@ class Rotation:
         version = key.version if key.retiring else 0
         if self.can_be_revoked(key):
             return Step(Action.REVOKE, key.slot, version, True, self._unused())
-        return Step(Action.REVOKE, key.slot, version, False, self._still_used(key))
+        reason = f"Last used at {told_use(self._recent(key), _NAMED)}: move them first"
+        return Step(Action.REVOKE, key.slot, version, False, reason)

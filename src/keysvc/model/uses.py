@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from keysvc.model.names import principal_name
+
 TEN_MINUTES = 600
 HOUR = 3600
 EVER = 0
@@ -115,6 +117,26 @@ def callers_of(found: Uses, fingerprints: Collection[str], now: datetime) -> lis
             by_caller.setdefault(use.principal, []).append((use, tally))
     told = [(principal, calls_of(tallies, now)) for principal, tallies in by_caller.items()]
     return sorted(told, key=lambda each: each[1].last_used_time or now, reverse=True)
+
+
+def recent_callers(
+    callers: Iterable[tuple[str, Calls]], unused_for: timedelta, now: datetime
+) -> list[tuple[str, datetime]]:
+    """Who used a key within `unused_for`, and the time by which a use may be late, with when: the last first."""
+    since = now - unused_for - LATE
+    recent: dict[str, datetime] = {}
+    for principal, calls in callers:
+        used = calls.last_used_time
+        if used is not None and used > since:
+            recent[principal] = max(used, recent.get(principal, used))
+    return sorted(recent.items(), key=lambda each: each[1], reverse=True)
+
+
+def told_use(recent: list[tuple[str, datetime]], most: int) -> str:
+    """When it was last, and by whom, in words. There is at least one."""
+    names = [principal_name(principal) if principal else "a caller not known" for principal, _ in recent[:most]]
+    more = f" and {len(recent) - most} more" if len(recent) > most else ""
+    return f"{recent[0][1].isoformat(timespec='seconds')}, by {', '.join(names)}{more}"
 
 
 def _ended_before(use: Use, time: datetime) -> bool:

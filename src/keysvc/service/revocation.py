@@ -9,7 +9,7 @@ from keysvc.model.changing import check_span
 from keysvc.model.errors import StillInUse
 from keysvc.model.names import principal_name
 from keysvc.model.records import KeyRecord, SlotRecord
-from keysvc.model.uses import LATE, callers_of
+from keysvc.model.uses import callers_of, recent_callers, told_use
 from keysvc.service.calls import Clock, Request, record, refuse_repeat
 from keysvc.service.integrity import Sealer
 from keysvc.service.slot_edit import SlotEdit
@@ -74,18 +74,13 @@ class Revocation:
             return
         found = self._usage.within(edit.change, edit.name.merchant_id)
         callers = callers_of(found, {key.fingerprint for key in ending}, now)
-        since = now - unused_for - LATE
-        recent = [(who, used) for who, calls in callers if (used := calls.last_used_time) and used > since]
+        recent = recent_callers(callers, unused_for, now)
         if recent:
-            names = [principal_name(who) for who, _ in recent[:_NAMED] if who]
-            more = f" and {len(recent) - _NAMED} more" if len(recent) > _NAMED else ""
-            by = f" by {', '.join(names)}{more}" if names else ""
-            last_used = recent[0][1]
             raise StillInUse(
-                f"{edit.name} was last used at {last_used.isoformat(timespec='seconds')}{by}: move its clients first",
+                f"{edit.name} was last used at {told_use(recent, _NAMED)}: move its clients first",
                 resource=str(edit.name),
-                last_used_time=last_used.isoformat(),
-                callers=",".join(names),
+                last_used_time=recent[0][1].isoformat(),
+                callers=",".join(principal_name(who) for who, _ in recent[:_NAMED] if who),
             )
 
     def _record(self, edit: SlotEdit, request: Request, version: int, now: datetime) -> None:

@@ -16,14 +16,14 @@ from keysvc.model.principals import PrincipalRecord
 from keysvc.model.records import Holdings, KeyRecord, MerchantRecord, SlotRecord, TokenSetRecord
 from keysvc.model.slots import Slot
 from keysvc.model.uses import Uses
-from keysvc.store import audit_log, queries, tables, uses
+from keysvc.store import audit_log, own_tables, queries, uses
 from keysvc.store.audit_log import HeadSigner
 from keysvc.store.queries import KEY, MERCHANT, PRINCIPAL, SLOT, TOKENS
 from keysvc.store.rows import table_of, to_row
 from keysvc.store.uses import USE
 
-REQUEST = table_of(tables.Request)
-EPOCH = table_of(tables.Epoch)
+REQUEST = table_of(own_tables.Request)
+EPOCH = table_of(own_tables.Epoch)
 
 _LOCK = select(EPOCH.c.value).with_for_update()
 

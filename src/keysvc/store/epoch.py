@@ -15,11 +15,11 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from sqlalchemy.pool import PoolProxiedConnection
 
 from keysvc.model.errors import StoreUnavailable
-from keysvc.store import tables
+from keysvc.store import own_tables
 from keysvc.store.engine import errors_told_apart, reader_of
 from keysvc.store.rows import table_of
 
-CHANGE = table_of(tables.Change)
+CHANGE = table_of(own_tables.Change)
 _READ = "SELECT value FROM epoch"
 
 

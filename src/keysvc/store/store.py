@@ -21,7 +21,7 @@ from keysvc.model.principals import PrincipalRecord
 from keysvc.model.records import Holdings, MerchantRecord
 from keysvc.model.slots import Slot
 from keysvc.model.uses import Uses
-from keysvc.store import audit_log, fleet, queries, tables, uses
+from keysvc.store import audit_log, fleet, own_tables, queries, uses
 from keysvc.store.audit_log import EventFilter, HeadSigner
 from keysvc.store.changes import REQUEST, Change
 from keysvc.store.engine import errors_told_apart, reader_of
@@ -30,8 +30,8 @@ from keysvc.store.queries import KEY, Owner, Theirs
 from keysvc.store.rows import table_of
 from keysvc.store.uses import upsert
 
-BINDING = table_of(tables.TokenBinding)
-USED_JWT = table_of(tables.UsedJwt)
+BINDING = table_of(own_tables.TokenBinding)
+USED_JWT = table_of(own_tables.UsedJwt)
 
 TURN_SECONDS = 5.0
 """How long a change waits for those before it."""

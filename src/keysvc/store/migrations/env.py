@@ -6,7 +6,8 @@ from alembic import context
 from sqlmodel import SQLModel
 
 import keysvc.store.audit_tables
-import keysvc.store.tables  # noqa: F401 - both fill the metadata
+import keysvc.store.own_tables
+import keysvc.store.tables  # noqa: F401 - all three fill the metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
