@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli.walking import invoke, settings_of
 from support.asking import ask
 from support.certificates import Authority
 from support.program import Running, run, serving
 from support.server import Client, DevServer
 
+from cli.walking import invoke, settings_of
 from keysvc.cli import remote
 from keysvc.client import CallFailed
 from keysvc.model.errors import Misconfigured
