@@ -50,7 +50,7 @@ check: lint types layers protos pins ## Check everything that can be checked wit
 
 .PHONY: lint
 lint: $(READY) ## Check the style, and that no file names a registry's host or somebody's directory
-	@.venv/bin/ruff check
+	@.venv/bin/ruff check --no-cache # what was found right before may be wrong since another file came or went
 	.venv/bin/ruff format --check
 	if git grep -nIE '(pypi|pythonhosted|deb\.debian|npmjs)\.(org|com)|(^|[^[:alnum:]._-])/(home|Users|work)/'; then
 		echo "these lines hold on one machine only" >&2

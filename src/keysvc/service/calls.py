@@ -101,3 +101,8 @@ def record(
     )  # fmt: skip
     if request_id:
         change.remember_request(caller.principal, request_id, resource, version, time)
+
+
+def record_slot(change: Change, request: Request, version: int, time: datetime) -> None:
+    """The same, of a change of one slot."""
+    record(change, request.caller, str(request.name), version=version, request_id=request.request_id, time=time)

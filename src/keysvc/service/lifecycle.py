@@ -14,9 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from keysvc.model.changing import check_previous_ttl
 from keysvc.model.errors import InvalidField
 from keysvc.model.merchants import require_active
-from keysvc.model.records import SlotRecord
 from keysvc.model.slots import HmacAlgorithm, SecretFormat
-from keysvc.service.calls import Clock, Request, record, refuse_repeat
+from keysvc.service.calls import Clock, Request, record_slot, refuse_repeat
 from keysvc.service.integrity import Sealer
 from keysvc.service.material import Fresh, Maker, recipe
 from keysvc.service.slot_edit import SlotEdit
@@ -88,7 +87,7 @@ class Lifecycle:
             written, retiring = edit.replace(fresh, now, previous_ends, request.rotate_before)
             # Read before the commit: once it is done nothing may keep the secret from leaving.
             used = self._usage.last_within(edit.change, request.name.merchant_id)
-            self._record(edit, request, written)
+            record_slot(edit.change, request, written.version, self._now())
         return CredentialView(request.name, written, retiring, used), fresh
 
     def schedule(self, request: Request) -> CredentialView:
@@ -98,7 +97,7 @@ class Lifecycle:
             edit.check_etag(request.etag)
             written = edit.schedule(request.rotate_before)
             used = self._usage.last_within(edit.change, request.name.merchant_id)
-            self._record(edit, request, written)
+            record_slot(edit.change, request, written.version, self._now())
         return CredentialView(request.name, written, edit.retiring(self._now()), used)
 
     def _fill(self, request: Request, make: Callable[[], Fresh]) -> tuple[CredentialView, Fresh]:
@@ -107,7 +106,7 @@ class Lifecycle:
             edit.require_no_key()
             fresh = make()
             written = edit.fill(fresh, self._now(), request.rotate_before)
-            self._record(edit, request, written)
+            record_slot(edit.change, request, written.version, self._now())
         return CredentialView(request.name, written), fresh
 
     @contextmanager
@@ -119,13 +118,3 @@ class Lifecycle:
             edit = SlotEdit.read(change, self._sealer, request.name)
             edit.check_integrity()
             yield edit
-
-    def _record(self, edit: SlotEdit, request: Request, written: SlotRecord) -> None:
-        record(
-            edit.change,
-            request.caller,
-            str(request.name),
-            version=written.version,
-            request_id=request.request_id,
-            time=self._now(),
-        )

@@ -9,8 +9,8 @@ from keysvc.model.changing import check_span
 from keysvc.model.errors import StillInUse
 from keysvc.model.names import principal_name
 from keysvc.model.records import KeyRecord, SlotRecord
-from keysvc.model.uses import callers_of, recent_callers, told_use
-from keysvc.service.calls import Clock, Request, record, refuse_repeat
+from keysvc.model.uses import Uses, callers_of, last_uses, recent_callers, told_use
+from keysvc.service.calls import Clock, Request, record_slot, refuse_repeat
 from keysvc.service.integrity import Sealer
 from keysvc.service.slot_edit import SlotEdit
 from keysvc.service.usage import Usage
@@ -39,11 +39,13 @@ class Revocation:
             slot = edit.require_something_to_revoke()
             edit.check_etag(request.etag)
             now = self._now()
-            self._refuse_if_used(edit, [key for key in edit.keys if key.live(now)], unused_for, now)
+            if unused_for:
+                found = self._usage.within(change, request.name.merchant_id)
+                _refuse_if_used(request, found, [key for key in edit.keys if key.live(now)], unused_for, now)
             if validate_only:
                 return CredentialView(request.name, edit.emptied(slot, now))
             written = edit.empty(slot, now)
-            self._record(edit, request, written.version, now)
+            record_slot(change, request, written.version, now)
         return CredentialView(request.name, written)
 
     def revoke_retiring(
@@ -58,36 +60,29 @@ class Revocation:
             now = self._now()
             slot, ended = edit.require_key(), edit.require_retiring(version, now)
             edit.check_etag(request.etag)
-            self._refuse_if_used(edit, [ended], unused_for, now)
-            left = [key for key in edit.retiring(now) if key is not ended]
-            used = self._usage.last_within(change, request.name.merchant_id)
+            found = self._usage.within(change, request.name.merchant_id)
+            if unused_for:
+                _refuse_if_used(request, found, [ended], unused_for, now)
+            left, used = [key for key in edit.retiring(now) if key is not ended], last_uses(found)
             if validate_only:
                 return _view(request, slot, left, used)
             written = edit.end_retiring(slot, ended)
-            self._record(edit, request, version, now)
+            record_slot(change, request, version, now)
         return _view(request, written, left, used)
 
-    def _refuse_if_used(
-        self, edit: SlotEdit, ending: Iterable[KeyRecord], unused_for: timedelta, now: datetime
-    ) -> None:
-        if not unused_for:
-            return
-        found = self._usage.within(edit.change, edit.name.merchant_id)
-        callers = callers_of(found, {key.fingerprint for key in ending}, now)
-        recent = recent_callers(callers, unused_for, now)
-        if recent:
-            raise StillInUse(
-                f"{edit.name} was last used at {told_use(recent, _NAMED)}: move its clients first",
-                resource=str(edit.name),
-                last_used_time=recent[0][1].isoformat(),
-                callers=",".join(principal_name(who) for who, _ in recent[:_NAMED] if who),
-            )
 
-    def _record(self, edit: SlotEdit, request: Request, version: int, now: datetime) -> None:
-        record(
-            edit.change, request.caller, str(request.name),
-            version=version, request_id=request.request_id, time=now,
-        )  # fmt: skip
+def _refuse_if_used(
+    request: Request, found: Uses, ending: Iterable[KeyRecord], unused_for: timedelta, now: datetime
+) -> None:
+    callers = callers_of(found, {key.fingerprint for key in ending}, now)
+    recent = recent_callers(callers, unused_for, now)
+    if recent:
+        raise StillInUse(
+            f"{request.name} was last used at {told_use(recent, _NAMED)}: move its clients first",
+            resource=str(request.name),
+            last_used_time=recent[0][1].isoformat(),
+            callers=",".join(principal_name(who) for who, _ in recent[:_NAMED] if who),
+        )
 
 
 def _view(request: Request, slot: SlotRecord, retiring: list[KeyRecord], used: dict[str, datetime]) -> CredentialView:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -9,7 +10,7 @@ from keysvc.model.changing import check_etag, check_span
 from keysvc.model.errors import InvalidField
 from keysvc.model.merchants import no_merchant, require_active
 from keysvc.model.names import CredentialName, merchant_name
-from keysvc.model.records import Holdings, KeyRecord, MerchantState, SlotRecord
+from keysvc.model.records import KeyRecord, MerchantState, SlotRecord
 from keysvc.model.rotation import Rotation, Standing
 from keysvc.model.slots import PAIRS, Kind, Slot
 from keysvc.model.uses import Uses, callers_of, calls_of
@@ -62,7 +63,8 @@ class Rotations:
         now, uses = self._now(), self._usage.of(merchant_id)
         keys = [_standing(key, uses, now) for slot in pair for key in holdings.keys.get(slot, []) if key.live(now)]
         active = holdings.merchant.state is MerchantState.ACTIVE
-        return RotationView(merchant_id, active, Rotation(kind, keys, unused_for, now), _etag(holdings, kind))
+        etag = _etag(holdings.slots.get(slot) for slot in pair)
+        return RotationView(merchant_id, active, Rotation(kind, keys, unused_for, now), etag)
 
     def swap(self, request: SwapRequest) -> tuple[CredentialView, CredentialView]:
         """Exchanges the current keys of the pair; (primary, secondary) as they are then.
@@ -74,13 +76,12 @@ class Rotations:
         with self._store.change() as change:
             request.caller.check_deadline()
             refuse_repeat(change, request.caller, request.request_id)
-            edits = [SlotEdit.read(change, self._sealer, name) for name in names]
+            edits = SlotEdit.read_several(change, self._sealer, names)
             for edit in edits:
                 edit.check_integrity()
                 require_active(edit.merchant)
                 edit.require_key()
-            etag = ".".join(etag_of(edit.slot) for edit in edits)
-            check_etag(request.etag, etag, merchant_name(request.merchant_id))
+            check_etag(request.etag, _etag(edit.slot for edit in edits), merchant_name(request.merchant_id))
             now = self._now()
             written = _exchange(*edits)
             used = self._usage.last_within(change, request.merchant_id)
@@ -130,5 +131,6 @@ def _standing(key: KeyRecord, uses: Uses, now: datetime) -> Standing:
     return Standing(key.slot, key.version, may_sign, key.create_time, key.expire_time, calls_of(own, now), callers)
 
 
-def _etag(holdings: Holdings, kind: Kind) -> str:
-    return ".".join(etag_of(holdings.slots.get(slot)) for slot in _pair(kind))
+def _etag(slots: Iterable[SlotRecord | None]) -> str:
+    """Of both slots of a pair, the primary's first."""
+    return ".".join(etag_of(slot) for slot in slots)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -38,11 +39,19 @@ class SlotEdit:
     @classmethod
     def read(cls, change: Change, sealer: Sealer, name: CredentialName) -> SlotEdit:
         """Raises NotFound where there is no such merchant."""
-        holdings = change.holdings(name.merchant_id)
-        if holdings is None:
-            raise no_merchant(name.merchant_id)
-        slot = holdings.slots.get(name.slot)
-        return cls(change, sealer, name, holdings.merchant, slot, holdings.keys.get(name.slot, []))
+        return cls.read_several(change, sealer, [name])[0]
+
+    @classmethod
+    def read_several(cls, change: Change, sealer: Sealer, names: Sequence[CredentialName]) -> list[SlotEdit]:
+        """Slots of one merchant, which is read once. Raises as `read` does."""
+        merchant_id = names[0].merchant_id
+        found = change.holdings(merchant_id)
+        if found is None:
+            raise no_merchant(merchant_id)
+        return [
+            cls(change, sealer, name, found.merchant, found.slots.get(name.slot), found.keys.get(name.slot, []))
+            for name in names
+        ]
 
     def check_integrity(self) -> None:
         """Raises Integrity where the merchant's row, the slot's or a key's was altered."""
