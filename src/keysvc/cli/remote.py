@@ -68,10 +68,10 @@ def _authorization(settings: Settings) -> Basic | None:
         return None
     path = settings.credentials_file or settings.home / "admin-credentials"
     text = read_private(path, "credentials file", "KEYSVC_CREDENTIALS_FILE").decode(errors="replace")
-    name, colon, password = text.strip().partition(":")
-    if not (name and colon and password):
-        raise Misconfigured(f"{path} does not hold NAME:PASSWORD. Set KEYSVC_CREDENTIALS_FILE")
-    return Basic.of(name, password)
+    try:
+        return Basic.parse(text, str(path))
+    except ValueError as error:
+        raise Misconfigured(f"{error}. Set KEYSVC_CREDENTIALS_FILE") from None
 
 
 def _told(error: CallFailed, target: str) -> str:

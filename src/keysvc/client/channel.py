@@ -37,9 +37,14 @@ class Basic:
     @classmethod
     def from_file(cls, path: str | Path) -> Basic:
         """From NAME:PASSWORD, as `keysvc dev` writes admin-credentials. Read once. Raises OSError, ValueError."""
-        name, colon, password = Path(path).read_text(encoding="utf-8").strip().partition(":")
+        return cls.parse(Path(path).read_text(encoding="utf-8"), str(path))
+
+    @classmethod
+    def parse(cls, text: str, source: str) -> Basic:
+        """From NAME:PASSWORD. Raises ValueError, which names the source and quotes nothing."""
+        name, colon, password = text.strip().partition(":")
         if not (name and colon and password):
-            raise ValueError(f"{path} does not hold NAME:PASSWORD")
+            raise ValueError(f"{source} does not hold NAME:PASSWORD")
         return cls.of(name, password)
 
     def __call__(self) -> str:
