@@ -126,7 +126,7 @@ def main(home: Path, numbers: range) -> None:
     settings, module = development.provision(read_settings())
     config, url = wiring.token_config(settings), wiring.database_url(settings)
     schema.upgrade(open_engine(url))
-    wiring.make_token_keys(module, config)
+    wiring.make_token_keys(module, config, config.pin)
     with wiring.opened(settings, module, config) as core:
         ensure_admin(wiring.initialised(core), home / "admin-credentials")
         _fill(core, url, home, numbers)

@@ -10,7 +10,7 @@ import pytest
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Session
 from support.softhsm import Tokens
 
-from keysvc.hsm import keyring
+from keysvc.hsm import keyring, provisioning
 from keysvc.hsm.connection import Connection, TokenConfig, log_in
 from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.keys import BoundKey
@@ -79,18 +79,18 @@ def unwrapped(key: BoundKey, blob: bytes, mechanism: Mechanism, template: dict[A
 
 
 def test_init_makes_the_five_keys_once(blank_session: Session) -> None:
-    assert list(EXPECTED) == keyring.make_missing_keys(blank_session)
+    assert list(EXPECTED) == provisioning.make_missing_keys(blank_session)
     made = {label: key.handle for label, key in token_keys(blank_session).items()}
     assert set(EXPECTED) == set(made)
 
-    assert [] == keyring.make_missing_keys(blank_session)
+    assert [] == provisioning.make_missing_keys(blank_session)
     assert made == {label: key.handle for label, key in token_keys(blank_session).items()}
 
 
 def test_init_makes_only_what_is_missing(blank_session: Session) -> None:
-    keyring.make_missing_keys(blank_session)
+    provisioning.make_missing_keys(blank_session)
     token_keys(blank_session)["keysvc-digest-1"].destroy()
-    assert ["keysvc-digest-1"] == keyring.make_missing_keys(blank_session)
+    assert ["keysvc-digest-1"] == provisioning.make_missing_keys(blank_session)
 
 
 @pytest.mark.parametrize("label", EXPECTED)
@@ -150,7 +150,7 @@ def test_the_import_key_decrypts_nothing(connection: Connection) -> None:
 
 def test_keys_of_other_programs_are_left_alone(blank_session: Session) -> None:
     blank_session.generate_key(KeyType.AES, 128, label="of-another", store=True)
-    keyring.make_missing_keys(blank_session)
+    provisioning.make_missing_keys(blank_session)
     assert {1} == set(keyring.load(blank_session).handles[Purpose.WRAPPING])
     assert "of-another" in token_keys(blank_session)
 
@@ -158,7 +158,7 @@ def test_keys_of_other_programs_are_left_alone(blank_session: Session) -> None:
 def test_the_newest_generation_makes_and_the_older_ones_go_on(tokens: Tokens) -> None:
     config: TokenConfig = tokens.with_keys()
     _, session = log_in(tokens.module, config, writable=True)
-    keyring._generate(session, keyring.SPECS[Purpose.ROW], "keysvc-row-2")
+    provisioning.generate(session, keyring.SPECS[Purpose.ROW], "keysvc-row-2")
     session.close()
 
     token = tokens.open(config)

@@ -17,7 +17,7 @@ from support.softhsm import PIN, Tokens
 from support.trouble import assert_unavailable_soon, directory_of, moved_away
 from support.wrapped import AES, SHA256, adopted, stored
 
-from keysvc.hsm import keyring
+from keysvc.hsm import provisioning
 from keysvc.hsm.attributes import Mapper
 from keysvc.hsm.connection import TokenConfig, log_in
 from keysvc.hsm.keyring import Purpose
@@ -156,7 +156,7 @@ def incomplete_config(tokens: Tokens) -> TokenConfig:
 def other_config(tokens: Tokens, incomplete_config: TokenConfig) -> TokenConfig:
     """The same with all of its keys, new ones where some were taken away."""
     _, session = log_in(tokens.module, incomplete_config, writable=True)
-    keyring.make_missing_keys(session)
+    provisioning.make_missing_keys(session)
     session.close()
     return incomplete_config
 
@@ -167,7 +167,7 @@ def destroy(tokens: Tokens, config: TokenConfig, wanted: dict[Attribute, Any], *
     for key in list(session.get_objects({Attribute.TOKEN: True, **wanted})):
         key.destroy()
     if and_make_anew:
-        keyring.make_missing_keys(session)
+        provisioning.make_missing_keys(session)
     session.close()
 
 

@@ -10,7 +10,7 @@ import pytest
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Session
 from support.softhsm import Tokens
 
-from keysvc.hsm import keyring
+from keysvc.hsm import keyring, provisioning
 from keysvc.hsm.attributes import IN_TRANSIT_SHOWN
 from keysvc.hsm.connection import TokenConfig, log_in
 from keysvc.hsm.keyring import KeySpec, Purpose
@@ -111,7 +111,7 @@ def refusal(session: Session) -> str:
 @pytest.mark.parametrize("name", WEAKENINGS)
 def test_a_weaker_key_is_refused(session: Session, name: str) -> None:
     purpose, spec, attribute = WEAKENINGS[name]
-    keyring._generate(session, spec, f"keysvc-{purpose}-1")
+    provisioning.generate(session, spec, f"keysvc-{purpose}-1")
     message = refusal(session)
     assert f"keysvc-{purpose}-1 is weaker" in message
     assert attribute in message
@@ -138,7 +138,7 @@ def test_a_key_that_was_brought_in_is_refused(session: Session) -> None:
 @pytest.mark.parametrize("purpose", Purpose)
 def test_the_same_key_unweakened_is_taken(session: Session, purpose: Purpose) -> None:
     """The control of the cases above: only the other four are missed."""
-    keyring._generate(session, weak(purpose), f"keysvc-{purpose}-1")
+    provisioning.generate(session, weak(purpose), f"keysvc-{purpose}-1")
     others = [f"keysvc-{other}" for other in Purpose if other is not purpose]
     assert f"The token lacks {', '.join(others)}: run `keysvc init`" == refusal(session)
 
@@ -149,13 +149,13 @@ def test_a_token_without_keys_says_what_to_run(session: Session) -> None:
 
 def test_two_keys_of_one_label_are_refused(session: Session) -> None:
     for _ in range(2):
-        keyring._generate(session, keyring.SPECS[Purpose.AUDIT], "keysvc-audit-1")
+        provisioning.generate(session, keyring.SPECS[Purpose.AUDIT], "keysvc-audit-1")
     assert "two keys labelled keysvc-audit-1" in refusal(session)
 
 
 def test_a_weaker_later_generation_is_refused(session: Session) -> None:
-    keyring._generate(session, keyring.SPECS[Purpose.ROW], "keysvc-row-1")
-    keyring._generate(session, weak(Purpose.ROW, {Attribute.EXTRACTABLE: True}), "keysvc-row-2")
+    provisioning.generate(session, keyring.SPECS[Purpose.ROW], "keysvc-row-1")
+    provisioning.generate(session, weak(Purpose.ROW, {Attribute.EXTRACTABLE: True}), "keysvc-row-2")
     assert "keysvc-row-2 is weaker" in refusal(session)
 
 
@@ -177,7 +177,7 @@ def test_a_wrapping_key_that_lets_keys_out_is_refused(
     _, session = log_in(tokens.module, other_config, writable=True)
     for key in list(session.get_objects({Attribute.LABEL: "keysvc-wrapping-1"})):
         key.destroy()
-    keyring._generate(session, weak(Purpose.WRAPPING, unwrapped=unwrapped), "keysvc-wrapping-1")
+    provisioning.generate(session, weak(Purpose.WRAPPING, unwrapped=unwrapped), "keysvc-wrapping-1")
     session.close()
     try:
         with pytest.raises(Misconfigured, match=r"keysvc-wrapping-1 is weaker.*CKA_UNWRAP_TEMPLATE"):

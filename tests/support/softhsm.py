@@ -7,8 +7,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keysvc.hsm import keyring
-from keysvc.hsm.connection import TokenConfig, log_in
+from keysvc.hsm import provisioning
+from keysvc.hsm.connection import TokenConfig
 from keysvc.hsm.module import Module
 from keysvc.hsm.token import Token
 
@@ -46,9 +46,7 @@ class Tokens:
     def with_keys(self) -> TokenConfig:
         """A new token with keysvc's five keys."""
         config = self.blank()
-        _, session = log_in(self.module, config, writable=True)
-        keyring.make_missing_keys(session)
-        session.close()
+        provisioning.make_missing(self.module, config, PIN)
         return config
 
     def open(self, config: TokenConfig | None = None) -> Token:

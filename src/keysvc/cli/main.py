@@ -16,7 +16,7 @@ import typer
 from keysvc.cli import audit, development, fleet, hardening, logs, remote, rotate, wiring
 from keysvc.cli.certificates import DevCertificates, key_of
 from keysvc.cli.first_admin import ADMIN, ensure_admin, replace_password
-from keysvc.cli.settings import check_encryption, read_settings
+from keysvc.cli.settings import check_encryption, read_settings, read_so_pin
 from keysvc.hsm.module import Module
 from keysvc.model.errors import KeysvcError
 
@@ -65,7 +65,7 @@ def dev(
     settings, module = development.provision(settings)
     config = wiring.token_config(settings)
     wiring.upgrade_database(settings)
-    wiring.make_token_keys(module, config)
+    wiring.make_token_keys(module, config, config.pin)
     admin_file = settings.home / "admin-credentials"
     with wiring.opened(settings, module, config) as core:
         admins = wiring.initialised(core)
@@ -113,7 +113,7 @@ def init(
     settings = read_settings()
     config = wiring.token_config(settings)
     module = Module(config.module_path)
-    done = [f"made token key {label}" for label in wiring.make_token_keys(module, config)]
+    done = [f"made token key {label}" for label in wiring.make_token_keys(module, config, read_so_pin(settings))]
     with wiring.opened(settings, module, config) as core:
         admins = wiring.initialised(core)
         if ensure_admin(admins, admin_credentials):

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     pkcs11_module: Annotated[Path | None, Field(description="The token vendor's PKCS#11 library")] = None
     token_label: Annotated[str, Field(description="The token, by its label")] = "keysvc"  # noqa: S105
     pin_file: Annotated[Path | None, Field(description="A file that holds the token's user PIN")] = None
+    so_pin_file: Annotated[
+        Path | None, Field(description="A file that holds the security officer's PIN, for `init` and `hsm`")
+    ] = None
     threads: Annotated[int, Field(description="Calls handled at once", ge=1, le=256)] = 16
     max_waiting: Annotated[int, Field(description="Calls that may wait; more are turned away", ge=1)] = 1000
     failed_authentications: Annotated[
@@ -139,10 +142,19 @@ def require_path(path: Path | None, variable: str) -> Path:
 
 def read_pin(path: Path) -> str:
     """The PIN; raises Misconfigured where the file cannot be read, is empty, or can be read by others."""
+    return _read_pin(path, "KEYSVC_PIN_FILE")
+
+
+def read_so_pin(settings: Settings) -> str | None:
+    """The security officer's; None where no file is set. Raises as `read_pin` does."""
+    return None if settings.so_pin_file is None else _read_pin(settings.so_pin_file, "KEYSVC_SO_PIN_FILE")
+
+
+def _read_pin(path: Path, variable: str) -> str:
     try:
-        pin = read_private(path, "PIN file", "KEYSVC_PIN_FILE").decode().strip()
+        pin = read_private(path, "PIN file", variable).decode().strip()
     except UnicodeDecodeError:
-        raise Misconfigured(f"Cannot read the PIN file {path}: it is not text. Set KEYSVC_PIN_FILE") from None
+        raise Misconfigured(f"Cannot read the PIN file {path}: it is not text. Set {variable}") from None
     if not pin:
         raise Misconfigured(f"The PIN file {path} is empty")
     return pin

@@ -15,8 +15,8 @@ from keysvc.cli import assembly, logs, metrics, tracing
 from keysvc.cli.assembly import Core, Limits
 from keysvc.cli.call_log import CallFeed, CallLog
 from keysvc.cli.settings import Settings, read_pin, read_tls_key, require_path
-from keysvc.hsm import keyring
-from keysvc.hsm.connection import TokenConfig, log_in
+from keysvc.hsm import provisioning
+from keysvc.hsm.connection import TokenConfig
 from keysvc.hsm.module import Module
 from keysvc.hsm.token import Token
 from keysvc.model.errors import Misconfigured
@@ -96,13 +96,9 @@ def opened(settings: Settings, module: Module, config: TokenConfig) -> Iterator[
         yield Core(store, signer, token, Sealer(token, reporter), Digester(token), reporter, now)
 
 
-def make_token_keys(module: Module, config: TokenConfig) -> list[str]:
+def make_token_keys(module: Module, config: TokenConfig, so_pin: str | None) -> list[str]:
     """Makes the token's own keys that are missing; returns their labels."""
-    _, session = log_in(module, config, writable=True)
-    try:
-        return keyring.make_missing_keys(session)
-    finally:
-        session.close()
+    return provisioning.make_missing(module, config, so_pin)
 
 
 def initialised(core: Core) -> Admins:

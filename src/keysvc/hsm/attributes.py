@@ -31,6 +31,8 @@ IN_USE_PRIVATE: dict[Attribute, Any] = {**SEALED_FROM_BIRTH, Attribute.PRIVATE: 
 """The same, for tokens that insist."""
 IN_TRANSIT_UNSEEN: dict[Attribute, Any] = {Attribute.SENSITIVE: True, Attribute.EXTRACTABLE: True}
 """A session key about to be wrapped, never readable."""
+FOR_TRUSTED_KEYS: dict[Attribute, Any] = {Attribute.WRAP_WITH_TRUSTED: True}
+"""What no key may wrap but those that the security officer trusts."""
 IN_TRANSIT_SHOWN: dict[Attribute, Any] = {Attribute.SENSITIVE: False, Attribute.EXTRACTABLE: True}
 """A session key about to be wrapped and shown once."""
 

@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pkcs11
-from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass, Session, Token
+from pkcs11 import Attribute, Session, Token
 
-from keysvc.hsm import attributes, keyring, rsa_oaep
+from keysvc.hsm import attributes, keyring, leaks
 from keysvc.hsm.handles import HandleCache
 from keysvc.hsm.keyring import Keyring, Purpose
 from keysvc.hsm.keys import BoundKey, WrappedKey, handle_of
 from keysvc.hsm.module import Module
 from keysvc.hsm.signer import Signer
-from keysvc.model.errors import HsmUnavailable, Misconfigured
+from keysvc.hsm.wrapping import WrappingKey
+from keysvc.model.errors import Misconfigured
 from keysvc.model.slots import HmacAlgorithm
 
 
@@ -37,9 +38,9 @@ class TokenConfig:
     handle_cache: int = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Connection:
-    """Shared by all workers of one login. `holder_lock` guards the holder session."""
+    """Shared by all workers of one login. `holder_lock` guards the holder session. Only `keyring` is ever replaced."""
 
     token: Token
     login: Session
@@ -62,25 +63,41 @@ class Connection:
             self.login.close()
 
     def token_key(self, session: Session, purpose: Purpose, generation: int) -> BoundKey:
-        """Raises HsmUnavailable where the token has no such generation."""
-        handle = self.keyring.handles[purpose].get(generation)
-        if handle is None:
-            raise HsmUnavailable(f"The token has no {purpose} key of generation {generation}")
-        return BoundKey(session, handle)
+        """Raises NoSuchGeneration."""
+        return BoundKey(session, self.handle(purpose, generation))
+
+    def handle(self, purpose: Purpose, generation: int) -> int:
+        """Raises NoSuchGeneration."""
+        try:
+            return self.keyring.handles[purpose][generation]
+        except KeyError:
+            raise NoSuchGeneration(purpose, generation) from None
+
+    def wrapping_key(self, generation: int) -> WrappingKey:
+        """Raises NoSuchGeneration."""
+        try:
+            return self.keyring.wrapping[generation]
+        except KeyError:
+            raise NoSuchGeneration(Purpose.WRAPPING, generation) from None
 
     def unwrap(self, key: WrappedKey) -> pkcs11.SecretKey:
         """Into the holder session: sensitive, not extractable, fit for its one use."""
+        wrapping = self.wrapping_key(key.generation)
         with self.holder_lock:
-            wrapping = self.token_key(self.holder, Purpose.WRAPPING, key.generation)
-            key_object: pkcs11.SecretKey = wrapping.unwrap_key(
-                ObjectClass.SECRET_KEY,
-                key.shape.key_type,
-                key.material,
-                mechanism=Mechanism.AES_KEY_WRAP_PAD,
-                capabilities=key.shape.capabilities,
-                template=self.in_use,
-            )
-            return key_object
+            return wrapping.unwrap(self.holder, key.shape, key.material, self.in_use, key.shape.capabilities)
+
+    def find_keys(self, session: Session) -> None:
+        """Looks for the token's own keys anew: others may have made or destroyed some. Raises Misconfigured."""
+        found = keyring.load(session)
+        leaks.refuse(session, found, found.wrapping.keys() - self.keyring.wrapping.keys())
+        self.keyring = found
+
+
+class NoSuchGeneration(KeyError):
+    """The token, as far as it was looked at, has no key of this purpose and generation."""
+
+    def __str__(self) -> str:
+        return "the token has no {} key of generation {}".format(*self.args)
 
 
 class WrongPin(Misconfigured):
@@ -127,7 +144,7 @@ def _set_up(module: Module, config: TokenConfig, token: Token, login: Session) -
         in_use=in_use,
     )
     connection.signer.measure(holder, known_answer_key, HmacAlgorithm.HMAC_SHA256)
-    _refuse_leaky_keys(connection)
+    leaks.refuse(login, connection.keyring, connection.keyring.wrapping)
     return connection
 
 
@@ -145,45 +162,3 @@ def _made(holder: Session, in_use: dict[Attribute, Any]) -> int:
 
 _KNOWN_KEY = b"\x0b" * 20 + b"\0" * 12
 """RFC 4231 section 4.2 (test case 1), padded to the length that tokens ask for."""
-
-
-def _refuse_leaky_keys(connection: Connection) -> None:
-    """Whoever has the PIN and a blob could unwrap it readable, did CKA_UNWRAP_TEMPLATE not forbid it.
-
-    Tokens do not let that attribute be read back reliably, so it is tried: every unwrapping that asks
-    for more than the template allows must fail.
-    """
-    session = connection.login
-    probe = session.generate_key(
-        KeyType.GENERIC_SECRET, 256, mechanism=Mechanism.GENERIC_SECRET_KEY_GEN,
-        capabilities=attributes.NO_CAPABILITY, template=attributes.IN_TRANSIT_UNSEEN,
-    )  # fmt: skip
-    for generation in connection.keyring.handles[Purpose.WRAPPING]:
-        wrapping = connection.token_key(session, Purpose.WRAPPING, generation)
-        blob = wrapping.wrap_key(probe, mechanism=Mechanism.AES_KEY_WRAP_PAD)
-        for asked in (attributes.IN_TRANSIT_SHOWN, attributes.IN_TRANSIT_UNSEEN):
-            _refuse_unwrapping(wrapping, Mechanism.AES_KEY_WRAP_PAD, blob, asked, f"keysvc-wrapping-{generation}")
-    probe.destroy()
-    newest = connection.keyring.newest(Purpose.IMPORT)
-    importing = connection.token_key(session, Purpose.IMPORT, newest)
-    blob = rsa_oaep.seal(connection.keyring.import_public_key(), bytes(32))
-    _refuse_unwrapping(importing, Mechanism.RSA_PKCS_OAEP, blob, attributes.IN_TRANSIT_SHOWN, f"keysvc-import-{newest}")
-
-
-def _refuse_unwrapping(
-    key: BoundKey, mechanism: Mechanism, blob: bytes, asked: dict[Attribute, Any], label: str
-) -> None:
-    try:
-        leaked = key.unwrap_key(
-            ObjectClass.SECRET_KEY, KeyType.GENERIC_SECRET, blob, mechanism=mechanism,
-            capabilities=attributes.NO_CAPABILITY, template=asked,
-        )  # fmt: skip
-    except pkcs11.PKCS11Error:
-        return
-    as_asked = all(leaked[attribute] == value for attribute, value in asked.items())
-    leaked.destroy()
-    if as_asked:
-        raise Misconfigured(
-            f"Token key {label} is weaker than it must be: it lets a wrapped key be unwrapped readable"
-            " (its CKA_UNWRAP_TEMPLATE); it was not made by `keysvc init`, and is not used"
-        )

@@ -1,7 +1,8 @@
-"""The token's own five keys: making them, finding them, and refusing any that is weaker than it must be.
+"""The token's own keys, of five purposes: finding them, and refusing any that is weaker than it must be.
 
-One per purpose and generation, labelled `keysvc-{purpose}-{generation}`, made once by `keysvc init`
-and never extractable. Merchants' keys are not here: they stand wrapped in SQL.
+One per purpose and generation, labelled `keysvc-{purpose}-{generation}`, and of wrapping keys by another mechanism than
+the first `keysvc-wrapping-{generation}-{mechanism}`. `keysvc.hsm.provisioning` makes them, never extractable.
+Merchants' keys are not here: they stand wrapped in SQL.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Se
 
 from keysvc.hsm import attributes
 from keysvc.hsm.keys import handle_of
+from keysvc.hsm.wrapping import Wrap, WrappingKey
 from keysvc.model.errors import Misconfigured
 
 IMPORT_KEY_BITS = 3072
-FIRST_GENERATION = 1
-_LABEL = re.compile(r"keysvc-(wrapping|row|digest|audit|import)-([1-9][0-9]*)")
+_LABEL = re.compile(r"keysvc-(?:(wrapping)-([1-9][0-9]*)(?:-(aes-cbc-pad))?|(row|digest|audit|import)-([1-9][0-9]*))")
 
 
 class Purpose(StrEnum):
@@ -58,14 +59,16 @@ class KeySpec:
 
 _MAC_KEY = KeySpec(KeyType.GENERIC_SECRET, 256, MechanismFlag.SIGN, (Mechanism.SHA256_HMAC,))
 
+
+def wrapping_spec(wrap_by: Wrap, *, movable: bool) -> KeySpec:
+    """What a movable one unwraps may leave it, sensitive still, for another trusted key; else nothing may leave it."""
+    unwrapped = {Attribute.SENSITIVE: True, **attributes.FOR_TRUSTED_KEYS} if movable else attributes.SEALED_FROM_BIRTH
+    uses = MechanismFlag.WRAP | MechanismFlag.UNWRAP
+    return KeySpec(KeyType.AES, 256, uses, (wrap_by.mechanism,), unwrapped)
+
+
 SPECS: dict[Purpose, KeySpec] = {
-    Purpose.WRAPPING: KeySpec(
-        KeyType.AES,
-        256,
-        MechanismFlag.WRAP | MechanismFlag.UNWRAP,
-        (Mechanism.AES_KEY_WRAP_PAD,),
-        attributes.SEALED_FROM_BIRTH,
-    ),
+    Purpose.WRAPPING: wrapping_spec(Wrap.KEY_WRAP_PAD, movable=False),
     Purpose.ROW: _MAC_KEY,
     Purpose.DIGEST: _MAC_KEY,
     Purpose.AUDIT: _MAC_KEY,
@@ -113,6 +116,8 @@ class Keyring:
     """The handles of the token keys, by purpose and generation. The newest of a purpose makes new things."""
 
     handles: dict[Purpose, dict[int, int]]
+    wrapping: dict[int, WrappingKey]
+    """The wrapping keys once more, by generation, with what each can do."""
     import_public_numbers: tuple[bytes, bytes] = field(repr=False)
     """(modulus, exponent) of the newest import key, big-endian."""
 
@@ -126,61 +131,74 @@ class Keyring:
         return max(self.handles[purpose])
 
 
-def make_missing_keys(session: Session) -> list[str]:
-    """Makes those of the five that are not there. Needs a read-write session; returns the labels made."""
-    present = {key[Attribute.LABEL] for key in _token_keys(session)}
-    made = []
-    for purpose, spec in SPECS.items():
-        label = f"keysvc-{purpose}-{FIRST_GENERATION}"
-        if label not in present:
-            _generate(session, spec, label)
-            made.append(label)
-    return made
+def label_of(purpose: Purpose, generation: int, wrap_by: Wrap = Wrap.KEY_WRAP_PAD) -> str:
+    """The label of a key that is to be made; `wrap_by` is for wrapping keys."""
+    suffix = "" if wrap_by is Wrap.KEY_WRAP_PAD else f"-{wrap_by}"
+    return f"keysvc-{purpose}-{generation}{suffix}"
 
 
 def load(session: Session) -> Keyring:
     """Finds the keys and checks each; raises Misconfigured naming what is missing or weaker."""
+    found = find(session)
     handles: dict[Purpose, dict[int, int]] = {purpose: {} for purpose in Purpose}
-    objects: dict[tuple[Purpose, int], pkcs11.Object] = {}
-    for key in _token_keys(session):
-        match = _LABEL.fullmatch(key[Attribute.LABEL])
-        if match is None:
-            continue
-        purpose, generation = Purpose(match[1]), int(match[2])
-        if generation in handles[purpose]:
-            raise Misconfigured(f"The token holds two keys labelled {match[0]}: remove the one that does not belong")
-        _check(key, SPECS[purpose], match[0])
-        handles[purpose][generation] = handle_of(key)
-        objects[purpose, generation] = key
+    wrapping: dict[int, WrappingKey] = {}
+    for key in found:
+        if key.generation in handles[key.purpose]:
+            name = f"keysvc-{key.purpose}-{key.generation}"
+            raise Misconfigured(f"The token holds two keys labelled {name}: remove the one that does not belong")
+        handles[key.purpose][key.generation] = handle_of(key.object)
+        if key.purpose is Purpose.WRAPPING:
+            wrapping[key.generation] = WrappingKey(handle_of(key.object), key.wrap_by, _trusted(key.object))
+        _check(key.object, _spec_of(key), label_of(key.purpose, key.generation, key.wrap_by))
     missing = [f"keysvc-{purpose}" for purpose in Purpose if not handles[purpose]]
     if missing:
         raise Misconfigured(f"The token lacks {', '.join(missing)}: run `keysvc init`")
-    newest_import = objects[Purpose.IMPORT, max(handles[Purpose.IMPORT])]
+    newest_import = max((key for key in found if key.purpose is Purpose.IMPORT), key=lambda key: key.generation).object
     numbers = (newest_import[Attribute.MODULUS], newest_import[Attribute.PUBLIC_EXPONENT])
-    return Keyring(handles, numbers)
+    return Keyring(handles, wrapping, numbers)
 
 
-def _token_keys(session: Session) -> list[pkcs11.Object]:
-    """All secret and private keys stored on the token. The searches are ended before anything else is asked."""
-    return [
+@dataclass(frozen=True, slots=True)
+class TokenKey:
+    """One of them, as its label tells."""
+
+    purpose: Purpose
+    generation: int
+    wrap_by: Wrap
+    object: pkcs11.Object
+
+
+def find(session: Session) -> list[TokenKey]:
+    """All keys stored on the token whose labels are keysvc's, unchecked. The searches are ended before the return."""
+    objects = [
         key
         for object_class in (ObjectClass.SECRET_KEY, ObjectClass.PRIVATE_KEY)
         for key in list(session.get_objects({Attribute.CLASS: object_class, Attribute.TOKEN: True}))
     ]
+    return [found for key in objects if (found := _told(key)) is not None]
 
 
-def _generate(session: Session, spec: KeySpec, label: str) -> None:
-    if spec.key_type is KeyType.RSA:
-        session.generate_keypair(
-            spec.key_type, spec.bits, label=label, store=True, capabilities=spec.capabilities,
-            private_template=spec.template(),
-        )  # fmt: skip
-        return
-    mechanism = Mechanism.AES_KEY_GEN if spec.key_type is KeyType.AES else Mechanism.GENERIC_SECRET_KEY_GEN
-    session.generate_key(
-        spec.key_type, spec.bits, label=label, store=True, capabilities=spec.capabilities,
-        mechanism=mechanism, template=spec.template(),
-    )  # fmt: skip
+def _told(key: pkcs11.Object) -> TokenKey | None:
+    match = _LABEL.fullmatch(key[Attribute.LABEL])
+    if match is None:
+        return None
+    wrapping, generation, mechanism, purpose, its_generation = match.groups()
+    return TokenKey(
+        Purpose(wrapping or purpose), int(generation or its_generation), Wrap(mechanism or Wrap.KEY_WRAP_PAD), key
+    )
+
+
+def _spec_of(key: TokenKey) -> KeySpec:
+    if key.purpose is Purpose.WRAPPING:
+        return wrapping_spec(key.wrap_by, movable=_trusted(key.object))
+    return SPECS[key.purpose]
+
+
+def _trusted(key: pkcs11.Object) -> bool:
+    try:
+        return bool(key[Attribute.TRUSTED])
+    except pkcs11.PKCS11Error:
+        return False  # a token that knows no such attribute
 
 
 def _check(key: pkcs11.Object, spec: KeySpec, label: str) -> None:

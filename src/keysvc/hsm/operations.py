@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac as constant_time
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import pkcs11
@@ -60,8 +61,8 @@ def hmacs(connection: Connection, session: Session, asked: Sequence[tuple[Wrappe
 
 
 def keyed_digest(connection: Connection, session: Session, purpose: Purpose, generation: int, data: bytes) -> bytes:
-    """HMAC-SHA256 by one of the token's own keys; KeyError where there is no such generation."""
-    key = connection.keyring.handles[purpose][generation]
+    """HMAC-SHA256 by one of the token's own keys. Raises NoSuchGeneration."""
+    key = connection.handle(purpose, generation)
     return connection.signer.sign(session, key, HmacAlgorithm.HMAC_SHA256, data)
 
 
@@ -153,15 +154,39 @@ def adopt_sealed(connection: Connection, session: Session, shape: KeyShape, seal
         after = _try_out(connection, session, shape, handle_of(again))
     finally:
         again.destroy()
-    least = wrapped_size(shape.size)
+    least = connection.wrapping_key(generation).wrap_by.size(shape.size)
     if before != after or len(material) < least or (shape.algorithm is None and len(material) > least):
         raise UnusableKey
     return NewKey(material, generation)
 
 
-def wrapped_size(key_bytes: int) -> int:
-    """RFC 5649 section 4.1: rounded up to 8 bytes, and one block more. CKA_VALUE_LEN is not to be relied on."""
-    return -(-key_bytes // 8) * 8 + 8
+def rewrap(connection: Connection, session: Session, key: WrappedKey) -> NewKey | None:
+    """The same key under the newest wrapping key, without leaving the token; None where its generation lets none go.
+
+    The old blob is about to be dropped, so what comes of the new one is compared first: raises PKCS11Error for another.
+    """
+    old = connection.wrapping_key(key.generation)
+    if not old.movable:
+        return None
+    moved = old.unwrap(session, key.shape, key.material, attributes.IN_TRANSIT_UNSEEN, key.shape.capabilities)
+    try:
+        before = _try_out(connection, session, key.shape, handle_of(moved))
+        generation, material = _wrap(connection, session, moved)
+    finally:
+        moved.destroy()
+    again = connection.unwrap(replace(key, material=material, generation=generation))
+    try:
+        after = _try_out(connection, session, key.shape, handle_of(again))
+    finally:
+        again.destroy()
+    if not constant_time.compare_digest(before, after):
+        raise pkcs11.DeviceError("a key that was wrapped again is another")
+    return NewKey(material, generation)
+
+
+def find_keys(connection: Connection, session: Session) -> None:
+    """Looks for the token's own keys anew. Raises Misconfigured."""
+    connection.find_keys(session)
 
 
 def forget(connection: Connection, _session: Session, idents: list[Hashable]) -> None:
@@ -200,8 +225,7 @@ def _gcm_encrypt(session: Session, handle: int, nonce: bytes, plaintext: bytes, 
 
 def _wrap(connection: Connection, session: Session, key: pkcs11.Object) -> tuple[int, bytes]:
     generation = connection.keyring.newest(Purpose.WRAPPING)
-    wrapping = connection.token_key(session, Purpose.WRAPPING, generation)
-    return generation, wrapping.wrap_key(key, mechanism=Mechanism.AES_KEY_WRAP_PAD)
+    return generation, connection.wrapping_key(generation).wrap(session, key)
 
 
 def _seal(session: Session, key: pkcs11.Object, recipient: RSAPublicKey) -> bytes:

@@ -22,6 +22,7 @@ from keysvc.hsm.module import SIGN, SIGN_INIT, Module
 from keysvc.model.slots import HmacAlgorithm
 
 HOLD_BELOW_SECONDS = 100e-6
+LET_GO_ABOVE_SECONDS = 1e-3
 MAX_MAC_BYTES = 64
 _TRIALS = 11
 _CKR_OK = 0
@@ -50,12 +51,24 @@ class Signer:
 
     def measure(self, session: Session, key: int, algorithm: HmacAlgorithm) -> None:
         """Times a few MACs, and decides whether to keep the GIL. Raises PKCS11Error."""
+        self._use(holding=self._seconds(session, key, algorithm) < HOLD_BELOW_SECONDS)
+
+    def watch(self, session: Session, key: int, algorithm: HmacAlgorithm) -> None:
+        """Times a token that was fast once more, and lets go of the GIL for good where it has become slow.
+
+        One that was slow is not timed: what it takes to get the GIL back is no time of the token's.
+        """
+        if self.holding and self._seconds(session, key, algorithm) > LET_GO_ABOVE_SECONDS:
+            self._use(holding=False)
+
+    def _seconds(self, session: Session, key: int, algorithm: HmacAlgorithm) -> float:
+        """The median time of a MAC."""
         times = []
         for _ in range(_TRIALS):
             begin = time.perf_counter()
             self.sign(session, key, algorithm, b"")
             times.append(time.perf_counter() - begin)
-        self._use(holding=statistics.median(times) < HOLD_BELOW_SECONDS)
+        return statistics.median(times)
 
     def sign(self, session: Session, key: int, algorithm: HmacAlgorithm, message: bytes) -> bytes:
         """The MAC of `message` under the key. Raises PKCS11Error; the session is then to be thrown away."""

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import TypeVar, TypeVarTuple
 
 import pkcs11
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from pkcs11 import Session
 
 from keysvc.hsm import operations
-from keysvc.hsm.connection import TokenConfig
+from keysvc.hsm.connection import Connection, NoSuchGeneration, TokenConfig
 from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.keys import KeyShape, NewKey, WrappedKey
 from keysvc.hsm.module import Module
 from keysvc.hsm.sessions import Sessions
 from keysvc.hsm.workers import TokenFigures
 from keysvc.model.errors import HsmUnavailable
+
+Ts = TypeVarTuple("Ts")
+R = TypeVar("R")
 
 
 class Token:
@@ -28,22 +33,39 @@ class Token:
         except pkcs11.PKCS11Error as error:
             code = type(error).__name__
             raise HsmUnavailable(f"The token '{config.label}' does not answer: {code}") from None
+        self._expected = self._known = 0
 
     def hmac(self, key: WrappedKey, message: bytes) -> bytes:
         """The MAC of `message` by a merchant's HMAC key."""
-        return self._sessions.call(operations.hmac, key, message)
+        return self._with_key(operations.hmac, key, message)
 
     def hmacs(self, asked: Sequence[tuple[WrappedKey, bytes]]) -> list[bytes]:
         """The MACs of messages by merchants' HMAC keys, in their order: one visit to the token."""
-        return self._sessions.call(operations.hmacs, asked)
+        return self._with_key(operations.hmacs, asked)
 
     def keyed_digest(self, purpose: Purpose, generation: int, data: bytes) -> bytes:
         """HMAC-SHA256 by a key of the token's own; KeyError where it has no such generation."""
         return self._sessions.call(operations.keyed_digest, purpose, generation, data)
 
     def newest(self, purpose: Purpose) -> int:
-        """The generation that makes new things of this purpose."""
+        """The generation that makes new things of this purpose. Looks for it where `expect_keys` said so."""
+        expected = self._expected
+        if self._known != expected:
+            self._sessions.find_keys()
+            self._known = expected
         return self._sessions.connection.keyring.newest(purpose)
+
+    def expect_keys(self, count: int) -> None:
+        """How often keys were put into use so far, as SQL tells: where that moved, there are others than were found."""
+        self._expected = count
+
+    def generations(self, purpose: Purpose) -> list[int]:
+        """Those that the token had when it was looked at last, the newest last."""
+        return sorted(self._sessions.connection.keyring.handles[purpose])
+
+    def rewrap(self, key: WrappedKey) -> NewKey | None:
+        """The same key under the newest wrapping key; None where its generation lets none go."""
+        return self._with_key(operations.rewrap, key)
 
     def random(self, size: int) -> bytes:
         """`size` bytes from the token's generator."""
@@ -51,11 +73,11 @@ class Token:
 
     def encrypt(self, key: WrappedKey, plaintext: bytes, context: bytes) -> bytes:
         """AES-256-GCM bound to `context`: nonce, ciphertext and tag."""
-        return self._sessions.call(operations.encrypt, key, plaintext, context)
+        return self._with_key(operations.encrypt, key, plaintext, context)
 
     def decrypt(self, key: WrappedKey, sealed: bytes, context: bytes) -> bytes:
         """Raises operations.Undecryptable."""
-        return self._sessions.call(operations.decrypt, key, sealed, context)
+        return self._with_key(operations.decrypt, key, sealed, context)
 
     def generate(self, shape: KeyShape, recipient: RSAPublicKey | None) -> NewKey:
         """A new key, wrapped, with its one copy: readable, or sealed to `recipient`."""
@@ -79,6 +101,13 @@ class Token:
     def import_public_key(self) -> RSAPublicKey:
         """The public half of the newest import key. Does not ask the token."""
         return self._sessions.connection.keyring.import_public_key()
+
+    def _with_key(self, operation: Callable[[Connection, Session, *Ts], R], *args: *Ts) -> R:
+        """Of what is wrapped."""
+        try:
+            return self._sessions.call(operation, *args)
+        except NoSuchGeneration as missing:
+            raise HsmUnavailable(f"A key cannot be used: {missing}") from None
 
     def heal(self) -> str | None:
         """Tests the token, and looks for one that is gone. Returns what is wrong, or None. Blocks."""

@@ -1,10 +1,22 @@
-"""The places in the pool of worker sessions, and what is counted of the token's work."""
+"""The pool of worker sessions: its places, who has them, and what is counted of the token's work.
+
+A place is idle, in a call, without a session (the token gave none), or held by a reset. The pool lends and
+takes back; it never asks the token.
+"""
 
 from __future__ import annotations
 
+import queue
+import threading
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from pkcs11 import Session
+
+from keysvc.hsm.errands import Errand, Runner
+from keysvc.model.errors import HsmBusy
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +39,99 @@ class Worker:
     One call has it at a time, so it counts without a lock.
     """
 
-    __slots__ = ("errors", "operations", "session")
+    __slots__ = ("errors", "left", "operations", "runner", "session")
 
     def __init__(self) -> None:
         self.session: Session
+        self.runner = Runner("keysvc-token")
+        self.left: Errand[Any] | None = None
+        """What nobody waits for any more."""
         self.operations = 0
         self.errors = 0
+
+    def is_late(self) -> bool:
+        """Whether it is still in the token for what nobody waits for."""
+        return self.left is not None and not self.left.is_done()
+
+
+class Pool:
+    """Thread-safe."""
+
+    def __init__(self, size: int) -> None:
+        """No worker is idle before it is given a session and put here."""
+        self.workers = [Worker() for _ in range(size)]
+        self.idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._without_session: list[Worker] = []
+        self._held: list[Worker] = list(self.workers)
+
+    @property
+    def circulating(self) -> int:
+        """Workers that are idle or in a call."""
+        with self._lock:
+            return len(self.workers) - len(self._without_session) - len(self._held)
+
+    def all_late(self) -> bool:
+        """Whether every worker that could do a call is in one that was left behind."""
+        return 0 < self.circulating <= sum(worker.is_late() for worker in self.workers)
+
+    def borrow(self, until: float) -> Worker:
+        """Waits for an idle worker. Raises HsmBusy at `until` (time.monotonic), or at once where none can come."""
+        try:
+            return self.idle.get_nowait()
+        except queue.Empty:
+            pass
+        try:
+            if self.all_late():
+                raise queue.Empty
+            return self.idle.get(timeout=max(0.0, until - time.monotonic()))
+        except queue.Empty:
+            raise HsmBusy("Every session with the token is busy: try again") from None
+
+    def put(self, worker: Worker) -> None:
+        """After a call, or with a new session."""
+        self.idle.put(worker)
+
+    def put_aside(self, worker: Worker) -> None:
+        """It has no session, and does no call until it is taken from here again."""
+        with self._lock:
+            self._without_session.append(worker)
+
+    def take_aside(self) -> Worker | None:
+        """One without a session. It is out of the pool's sight until it is put back: a reset waits for it."""
+        with self._lock:
+            return self._without_session.pop() if self._without_session else None
+
+    def hold_all(self, until: float) -> bool:
+        """Takes every worker, so that no thread is in the module. False where one does not come back in time.
+
+        Those that were taken stay so, and the next attempt waits for the others.
+        """
+        while True:
+            with self._lock:
+                self._held += self._without_session
+                self._without_session.clear()
+                left = len(self.workers) - len(self._held)
+            if not left:
+                return True
+            try:
+                worker = self.idle.get(timeout=max(0.0, until - time.monotonic()))
+            except queue.Empty:
+                return False
+            with self._lock:
+                self._held.append(worker)
+
+    def release_all(self, sessions: Iterable[Session]) -> None:
+        """Gives the held workers these sessions, and lets them work. Those beyond the sessions are put aside."""
+        fresh = list(sessions)
+        with self._lock:
+            working, self._without_session = self._held[: len(fresh)], self._held[len(fresh) :]
+            self._held = []
+        for worker, session in zip(working, fresh, strict=True):
+            worker.session = session
+            self.put(worker)
+
+    def end(self) -> None:
+        """Ends the workers' threads. One that hangs ends with the process."""
+        for worker in self.workers:
+            worker.runner.end()
