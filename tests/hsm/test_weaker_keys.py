@@ -13,8 +13,9 @@ from support.softhsm import Tokens
 from keysvc.hsm import keyring, provisioning
 from keysvc.hsm.attributes import IN_TRANSIT_SHOWN
 from keysvc.hsm.connection import TokenConfig, log_in
-from keysvc.hsm.keyring import KeySpec, Purpose
+from keysvc.hsm.keyring import KeySpec
 from keysvc.model.errors import Misconfigured
+from keysvc.model.hsm_keys import Purpose
 
 
 @dataclass(frozen=True)

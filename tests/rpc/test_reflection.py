@@ -49,6 +49,7 @@ def test_list_shows_every_service(grpcurl: Run) -> None:
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
         "keysvc.v1.AuditService",
+        "keysvc.v1.HsmKeyService",
         "keysvc.v1.CredentialService",
         "keysvc.v1.MerchantService",
         "keysvc.v1.PrincipalService",

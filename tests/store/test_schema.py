@@ -24,7 +24,7 @@ from keysvc.store import schema
 from keysvc.store.engine import open_engine
 from store.gated import until
 
-NEWEST = "0003"
+NEWEST = "0004"
 _UPGRADE = """
 import sys
 from keysvc.store import schema
@@ -39,7 +39,7 @@ def test_an_empty_database_is_brought_to_the_newest_schema(new_empty: Callable[[
     database = new_empty()
     assert (None, NEWEST) == schema.upgrade(database.engine())
     schema.require_newest(database.engine())
-    assert [{"id": 1, "value": 0}] == database.rows("epoch")
+    assert [{"id": 1, "value": 0, "hsm_keys": 0}] == database.rows("epoch")
 
 
 def test_a_second_upgrade_changes_nothing(new_empty: Callable[[], Database]) -> None:

@@ -9,6 +9,7 @@ from google.protobuf.message_factory import GetMessageClass
 from keysvc.v1 import (
     audit_service_pb2,
     credential_service_pb2,
+    hsm_key_service_pb2,
     merchant_service_pb2,
     principal_service_pb2,
     token_service_pb2,
@@ -20,6 +21,7 @@ SERVICES = (
     token_service_pb2.DESCRIPTOR.services_by_name["TokenService"],
     merchant_service_pb2.DESCRIPTOR.services_by_name["MerchantService"],
     principal_service_pb2.DESCRIPTOR.services_by_name["PrincipalService"],
+    hsm_key_service_pb2.DESCRIPTOR.services_by_name["HsmKeyService"],
     audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"],
 )
 METHODS = {f"/{service.full_name}/{method.name}": method for service in SERVICES for method in service.methods}

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from grpc_status import rpc_status
 from keysvc.v1 import merchant_service_pb2 as mpb
 from keysvc.v1.audit_service_pb2_grpc import AuditServiceStub
 from keysvc.v1.credential_service_pb2_grpc import CredentialServiceStub
+from keysvc.v1.hsm_key_service_pb2_grpc import HsmKeyServiceStub
 from keysvc.v1.merchant_service_pb2_grpc import MerchantServiceStub
 from keysvc.v1.principal_service_pb2_grpc import PrincipalServiceStub
 from keysvc.v1.token_service_pb2_grpc import TokenServiceStub
@@ -109,14 +110,23 @@ class DevServer:
 class Client:
     """Stubs on one channel, called with credentials. Closed by `close`, or as a context manager."""
 
-    def __init__(self, address: str, credentials: str | None, tls: grpc.ChannelCredentials | None = None) -> None:
-        options = [("grpc.max_receive_message_length", -1)]
+    def __init__(
+        self,
+        address: str,
+        credentials: str | None,
+        tls: grpc.ChannelCredentials | None = None,
+        options: Sequence[tuple[str, int]] = (),
+    ) -> None:
+        options = [("grpc.max_receive_message_length", -1), *options]
         self.channel = grpc.secure_channel(address, tls, options) if tls else grpc.insecure_channel(address, options)
         self.metadata: tuple[tuple[str, str], ...] = ()
         if credentials is not None:
             encoded = base64.b64encode(credentials.encode()).decode()
             self.metadata = (("authorization", f"Basic {encoded}"),)
-        stubs = (CredentialServiceStub, TokenServiceStub, MerchantServiceStub, PrincipalServiceStub, AuditServiceStub)
+        stubs = (
+            CredentialServiceStub, TokenServiceStub, MerchantServiceStub, PrincipalServiceStub, HsmKeyServiceStub,
+            AuditServiceStub,
+        )  # fmt: skip
         self._methods: dict[str, Any] = {}
         for stub in stubs:
             self._methods.update(vars(stub(self.channel)))

@@ -11,6 +11,7 @@ from keysvc.rpc.audit import AuditServicer
 from keysvc.rpc.batches import Batches
 from keysvc.rpc.credentials import CredentialServicer
 from keysvc.rpc.guarded import Guards
+from keysvc.rpc.hsm_keys import HsmKeyServicer
 from keysvc.rpc.merchants import MerchantServicer
 from keysvc.rpc.observation import Observer
 from keysvc.rpc.principals import PrincipalServicer
@@ -18,6 +19,7 @@ from keysvc.rpc.server import Server, ServerConfig
 from keysvc.rpc.services import Servicers
 from keysvc.rpc.tokens import TokenServicer
 from keysvc.service.access import Access
+from keysvc.service.anchoring import Anchoring
 from keysvc.service.audit import AuditReader, AuditSigner
 from keysvc.service.authority import Authority
 from keysvc.service.batch import BatchVerification
@@ -27,6 +29,7 @@ from keysvc.service.digests import Digester
 from keysvc.service.encryption import Encryption
 from keysvc.service.failures import FailureLimit
 from keysvc.service.fleet import Fleet
+from keysvc.service.hsm_keys import HsmKeys
 from keysvc.service.integrity import Sealer
 from keysvc.service.lifecycle import Lifecycle
 from keysvc.service.live_keys import LiveKeys
@@ -60,6 +63,7 @@ class Core:
     sealer: Sealer
     digester: Digester
     reporter: IntegrityReporter
+    anchoring: Anchoring
     now: Clock
 
 
@@ -85,6 +89,7 @@ def servicers(core: Core, cache: Cache, usage: Usage, limits: Limits, authority:
         TokenServicer(MerchantTokens(store, cache, token, sealer, digester, limits.verifications, now)),
         MerchantServicer(Merchants(store, sealer, now)),
         PrincipalServicer(Principals(store, Passwords(token, digester), sealer, now)),
+        HsmKeyServicer(HsmKeys(store, sealer, now)),
         AuditServicer(AuditReader(store)),
     )
 

@@ -58,6 +58,7 @@ def verify(
             task = bar.add_task("events", total=check.total)
             for checked in check.run():
                 bar.update(task, completed=checked)
+        core.anchoring.require_held()
         if not allow_unsigned:
             check.require_signatures()
     typer.echo("\n".join(_told(check.report())))

@@ -65,15 +65,18 @@ def key_of(certificate: Path) -> Path:
     return certificate.with_suffix(".key")
 
 
-def ensure_certificates(directory: Path, now: datetime) -> DevCertificates:
-    """Makes what is missing or near its end. Raises Misconfigured where it cannot be written."""
+def ensure_certificates(directory: Path, now: datetime, names: Sequence[x509.GeneralName] = ()) -> DevCertificates:
+    """Makes what is missing or near its end. Raises Misconfigured where it cannot be written.
+
+    A server's certificate that is made holds `names` too, beside those of loopback.
+    """
     private_directory(directory, known_by="ca.key")
     files = DevCertificates(directory)
     ca = _kept(files.ca, now)
     if ca is None or not _signed_by(ca.certificate, ca):
         ca = _new_ca(now)
         _write(files.ca, ca)
-    _ensure_leaf(files.server, ca, _SERVER_NAMES, ExtendedKeyUsageOID.SERVER_AUTH, now)
+    _ensure_leaf(files.server, ca, (*_SERVER_NAMES, *names), ExtendedKeyUsageOID.SERVER_AUTH, now)
     _ensure_leaf(files.admin, ca, _ADMIN_NAMES, ExtendedKeyUsageOID.CLIENT_AUTH, now)
     return files
 

@@ -32,6 +32,16 @@ def for_machines() -> Look:
     return Look(structlog.processors.JSONRenderer(), call_as_json)
 
 
+def for_worker(number: int) -> Look:
+    """As for machines; every line says which worker's it is."""
+    render = structlog.processors.JSONRenderer()
+
+    def event(logger: WrappedLogger, name: str, said: EventDict) -> str | bytes:
+        return render(logger, name, {**said, "worker": number})
+
+    return Look(event, lambda line: f'{call_as_json(line)[:-1]},"worker":{number}}}')
+
+
 def for_people() -> Look:
     """Text, in colours where stderr is a terminal."""
     return Look(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()), call_as_text)

@@ -13,16 +13,16 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import typer
 
-from keysvc.cli import audit, development, fleet, hardening, logs, remote, rotate, wiring
+from keysvc.cli import audit, database, development, fleet, hardening, logs, remote, rotate, sharing, wiring, worker
 from keysvc.cli.certificates import DevCertificates, key_of
 from keysvc.cli.first_admin import ADMIN, ensure_admin, replace_password
 from keysvc.cli.settings import check_encryption, read_settings, read_so_pin
+from keysvc.hsm.connection import WrongPin
 from keysvc.hsm.module import Module
 from keysvc.model.errors import KeysvcError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-database = typer.Typer(no_args_is_help=True, help="The database's schema.")
-app.add_typer(database, name="db")
+app.add_typer(database.app, name="db")
 app.add_typer(audit.app, name="audit")
 app.command()(rotate.rotate)
 app.command()(fleet.status)
@@ -79,24 +79,47 @@ def dev(
         told = f"keysvc dev: serving on {address}, state in {settings.home}{also}; try"
         typer.echo("\n  ".join([told, *_grpcurl_lines(address, mtls_address, admin_file, certificates)]))
 
-    wiring.serve(settings, module, config, look.call, ready)
+    wiring.serve(settings, module, config, wiring.Front(look.call, ready))
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="How many processes serve on the port. [KEYSVC_WORKERS, or 1]")
+    ] = None,
+) -> None:
     """Serve with the token and database that the settings name. Makes no keys: `keysvc init` does."""
     look = logs.for_machines()
     logs.to_stderr(look)
     hardening.log_what_is_missing()
     settings = read_settings()
     check_encryption(settings)
-    config = wiring.token_config(settings)
 
     def ready(address: str, mtls_address: str | None) -> None:
         also = f", clients with certificates on {mtls_address}" if mtls_address else ""
         typer.echo(f"serving on {address}{also}")
 
-    wiring.serve(settings, Module(config.module_path), config, look.call, ready)
+    number = workers or settings.workers
+    if number > 1:
+        sys.exit(sharing.serve(settings, number, ready))
+    config = wiring.token_config(settings)
+    wiring.serve(settings, Module(config.module_path), config, wiring.Front(look.call, ready))
+
+
+@app.command("worker", hidden=True)
+def serve_as_worker(number: int) -> None:
+    """One of the processes of `keysvc serve --workers`, which alone starts it."""
+    worker.end_with_parent()
+    look = logs.for_worker(number)
+    logs.to_stderr(look)
+    settings = read_settings()
+    config = wiring.token_config(settings)
+    front = wiring.Front(look.call, lambda _address, _mtls_address: worker.say_ready(), shares_port=True)
+    try:
+        wiring.serve(settings, Module(config.module_path), config, front)
+    except WrongPin as error:
+        sys.stderr.write(f"keysvc: {error}\n")
+        sys.exit(worker.NEVER_AGAIN)
 
 
 @app.command()
@@ -122,14 +145,8 @@ def init(
             replace_password(admins, admin_credentials)
             done.append(f"renewed the password of {ADMIN}, its credentials in {admin_credentials}")
         admins.note_run()
+        core.anchoring.advance()
     typer.echo("\n".join(done) or "nothing was missing")
-
-
-@database.command("upgrade")
-def upgrade() -> None:
-    """Bring the database to the newest schema."""
-    before, after = wiring.upgrade_database(read_settings())
-    typer.echo(f"the database is at schema {after}" + ("" if before == after else f", it was at {before or 'none'}"))
 
 
 def _grpcurl_lines(
@@ -152,3 +169,7 @@ def _grpcurl_line(options: str, address: str) -> str:
         options = f"-unix -servername localhost {options}" if "-cacert" in options else f"-unix {options}"
     target = shlex.quote(address.removeprefix("unix:"))
     return f"{shlex.quote(program)} {options} {target} keysvc.v1.MerchantService/ListMerchants"
+
+
+if __name__ == "__main__":
+    run()

@@ -37,6 +37,11 @@ class Settings(BaseSettings):
     so_pin_file: Annotated[
         Path | None, Field(description="A file that holds the security officer's PIN, for `init` and `hsm`")
     ] = None
+    workers: Annotated[int, Field(description="Processes of `keysvc serve` on its port", ge=1, le=64)] = 1
+    drain_delay: Annotated[
+        float,
+        Field(description="Seconds to serve on after SIGTERM, NOT_SERVING", ge=0, le=300),
+    ] = 0
     threads: Annotated[int, Field(description="Calls handled at once", ge=1, le=256)] = 16
     max_waiting: Annotated[int, Field(description="Calls that may wait; more are turned away", ge=1)] = 1000
     failed_authentications: Annotated[
@@ -46,6 +51,9 @@ class Settings(BaseSettings):
         int, Field(description="Wrong signatures a minute, by caller and merchant, before more are refused", ge=1)
     ] = 6000
     handle_cache: Annotated[int, Field(description="Unwrapped keys kept in the token, about 11 KiB each", ge=1)] = 4096
+    anchor_seconds: Annotated[
+        int, Field(description="Seconds between two writes of the anchor into the token, at least", ge=1, le=3600)
+    ] = 60
     log_calls: Annotated[bool, Field(description="A line in the log for each call")] = True
     metrics_listen: Annotated[str | None, Field(description="HOST:PORT of the metrics, for Prometheus")] = None
     traces: Annotated[bool, Field(description="A span for each call, sent by OTLP over HTTP")] = False
@@ -60,7 +68,7 @@ class Settings(BaseSettings):
     client_key: Annotated[Path | None, Field(description="That certificate's key, PEM")] = None
 
 
-_MAX_PORT = 65535
+MAX_PORT = 65535
 _URL_PASSWORD = re.compile(r"\w+(\+\w+)?://[^:/]*:[^@]*@")
 """Where SQLAlchemy looks for a password in a URL."""
 _SECRET_PARAMETERS = frozenset({"password", "sslpassword"})
@@ -72,8 +80,8 @@ def check_listen(listen: str, variable: str) -> None:
     if listen.startswith("unix:"):
         return
     host, colon, port = listen.rpartition(":")
-    if not colon or not host or not port.isdecimal() or int(port) > _MAX_PORT:
-        raise Misconfigured(f"{variable} is {listen}: write HOST:PORT, the port from 0 to {_MAX_PORT}, or unix:PATH")
+    if not colon or not host or not port.isdecimal() or int(port) > MAX_PORT:
+        raise Misconfigured(f"{variable} is {listen}: write HOST:PORT, the port from 0 to {MAX_PORT}, or unix:PATH")
 
 
 def check_encryption(settings: Settings) -> None:

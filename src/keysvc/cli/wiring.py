@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gc
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -25,6 +26,7 @@ from keysvc.rpc.observation import CallCounts, CallLine
 from keysvc.rpc.server import Server, ServerConfig
 from keysvc.rpc.tls import Certificates
 from keysvc.rpc.tls_files import TlsFiles
+from keysvc.service.anchoring import Anchoring
 from keysvc.service.audit import AuditSigner, note_start
 from keysvc.service.bootstrap import Admins, bind, require_bound
 from keysvc.service.cache import Cache
@@ -38,7 +40,8 @@ from keysvc.store.store import Store
 
 log = structlog.get_logger(__name__)
 
-_ENDINGS = (signal.SIGTERM, signal.SIGINT)
+_ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""The last is for a process beside which others serve on: it ends at once, where the first two end the service."""
 
 
 GC_THRESHOLD = 20_000
@@ -49,6 +52,16 @@ CallLook = Callable[[CallLine], str]
 """A call, as it stands in the log."""
 Ready = Callable[[str, str | None], None]
 """Told, once calls are taken, the address, and the one for clients with certificates if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """How a process that serves shows itself."""
+
+    call_line: CallLook
+    ready: Ready
+    shares_port: bool = False
+    """With other processes of the same service."""
 
 
 def now() -> datetime:
@@ -90,10 +103,11 @@ def opened(settings: Settings, module: Module, config: TokenConfig) -> Iterator[
         token = Token(module, config)
         stack.callback(token.close)
         signer = AuditSigner(token)
-        store = Store(engine, signer)
+        store = Store(engine, signer, token.expect_keys)
         stack.callback(store.close)
         reporter = IntegrityReporter(store, now)
-        yield Core(store, signer, token, Sealer(token, reporter), Digester(token), reporter, now)
+        anchoring = Anchoring(store, token, signer, now, timedelta(seconds=settings.anchor_seconds))
+        yield Core(store, signer, token, Sealer(token, reporter), Digester(token), reporter, anchoring, now)
 
 
 def make_token_keys(module: Module, config: TokenConfig, so_pin: str | None) -> list[str]:
@@ -102,37 +116,56 @@ def make_token_keys(module: Module, config: TokenConfig, so_pin: str | None) -> 
 
 
 def initialised(core: Core) -> Admins:
-    """Binds a new database to the token. Raises Misconfigured where it is bound to another."""
+    """Binds a new database to the token. Raises Misconfigured for another's, and one older than the anchor."""
+    if core.store.bindings():
+        require_bound(core.store, core.token)
+    core.anchoring.require_held()
     bind(core.store, core.token)
     return Admins(core.store, core.token, core.sealer, core.digester, now)
 
 
-def serve(settings: Settings, module: Module, config: TokenConfig, call_line: CallLook, ready: Ready) -> None:
-    """Serves until SIGTERM or SIGINT, then drains. Raises Misconfigured."""
+def serve(settings: Settings, module: Module, config: TokenConfig, front: Front) -> None:
+    """Serves until SIGTERM, SIGINT or SIGHUP, then drains. Raises Misconfigured."""
     # Blocked in every thread, and waited for below: a handler of Python's could be kept from running by the wait.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
     # Files that cannot be served are told before the token is asked for anything.
-    server_config = _server_config(settings)
+    server_config = replace(_server_config(settings), shares_port=front.shares_port)
     with ExitStack() as stack:
         core = stack.enter_context(opened(settings, module, config))
         require_bound(core.store, core.token)
+        core.anchoring.require_held()
         usage = Usage(core.store)
         maintenance = Maintenance(core.store, core.signer, usage, core.reporter, now)
-        server = _observed_server(settings, server_config, core, usage, call_line, stack)
+        server = _observed_server(settings, server_config, core, usage, front.call_line, stack)
+        maintenance.keep_anchor(core.anchoring, settings.anchor_seconds)
         note_start(core.store, now)
         maintenance.start()
         stack.callback(maintenance.stop)
         server.start()
         stack.callback(server.stop)
-        ready(server.address, server.mtls_address)
+        front.ready(server.address, server.mtls_address)
         # What is loaded by now stays: the collector need not walk through it again and again.
         gc.collect()
         gc.freeze()
         gc.set_threshold(GC_THRESHOLD)
-        signal.sigwait(_ENDINGS)
+        ending = signal.sigwait(_ENDINGS)
         # A second SIGTERM changes nothing; a second Ctrl-C ends the process at once.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        if ending != signal.SIGHUP:
+            server.announce_stop()
+            time.sleep(settings.drain_delay)
+
+
+def check(settings: Settings) -> None:
+    """All that can be known before the token is asked for anything. Raises Misconfigured."""
+    token_config(settings)
+    _certificates(settings)
+    engine = open_engine(database_url(settings))
+    try:
+        schema.require_newest(engine)
+    finally:
+        engine.dispose()
 
 
 def _observed_server(

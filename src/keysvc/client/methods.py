@@ -20,6 +20,7 @@ from google.protobuf.message_factory import GetMessageClass
 from keysvc.v1 import (
     audit_service_pb2,
     credential_service_pb2,
+    hsm_key_service_pb2,
     merchant_service_pb2,
     principal_service_pb2,
     token_service_pb2,
@@ -28,6 +29,7 @@ from keysvc.v1 import (
 _FILES = (
     audit_service_pb2,
     credential_service_pb2,
+    hsm_key_service_pb2,
     merchant_service_pb2,
     principal_service_pb2,
     token_service_pb2,

@@ -1,4 +1,4 @@
-"""The anchor's place in the token: a data object that only the holder of the PIN sees. What stands in it is not known here.
+"""The anchor's place in the token: a data object that only the holder of the PIN sees. What it says is not known here.
 
 A data object's value stays as it was made (PKCS#11 2.40 section 4.5.1: C_SetAttributeValue does not take it). So a new
 one is made first, and those that it is instead of are destroyed then: a crash leaves several, never none, and whoever

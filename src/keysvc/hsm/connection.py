@@ -18,13 +18,17 @@ from pkcs11 import Attribute, Session, Token
 
 from keysvc.hsm import attributes, keyring, leaks
 from keysvc.hsm.handles import HandleCache
-from keysvc.hsm.keyring import Keyring, Purpose
+from keysvc.hsm.keyring import Keyring
 from keysvc.hsm.keys import BoundKey, WrappedKey, handle_of
 from keysvc.hsm.module import Module
 from keysvc.hsm.signer import Signer
 from keysvc.hsm.wrapping import WrappingKey
-from keysvc.model.errors import Misconfigured
+from keysvc.model.errors import HsmBusy, Misconfigured
+from keysvc.model.hsm_keys import Purpose
 from keysvc.model.slots import HmacAlgorithm
+
+HOLDER_SECONDS = 0.5
+"""How long a key waits to be unwrapped for those before it: where one hangs, the calls of the others do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +85,14 @@ class Connection:
             raise NoSuchGeneration(Purpose.WRAPPING, generation) from None
 
     def unwrap(self, key: WrappedKey) -> pkcs11.SecretKey:
-        """Into the holder session: sensitive, not extractable, fit for its one use."""
+        """Into the holder session: sensitive, not extractable, fit for its one use. Raises HsmBusy."""
         wrapping = self.wrapping_key(key.generation)
-        with self.holder_lock:
+        if not self.holder_lock.acquire(timeout=HOLDER_SECONDS):
+            raise HsmBusy("The token is busy with keys that are used for the first time: try again")
+        try:
             return wrapping.unwrap(self.holder, key.shape, key.material, self.in_use, key.shape.capabilities)
+        finally:
+            self.holder_lock.release()
 
     def find_keys(self, session: Session) -> None:
         """Looks for the token's own keys anew: others may have made or destroyed some. Raises Misconfigured."""

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 R = TypeVar("R")
 
-_LOOK_SECONDS = 0.1
+LOOK_SECONDS = 0.1
 """How often one who waits looks whether it is still worth it. Only what takes longer than this is looked at."""
 
 
@@ -45,8 +45,8 @@ class Errand(Generic[R]):
         return not self._done.locked()
 
     def outcome(self, until: float, in_vain: Callable[[], bool] = lambda: False) -> R:
-        """What the work returned or raised. Raises Late at `until` (time.monotonic), or where it is `in_vain` to wait."""
-        while not self._done.acquire(timeout=max(0.0, min(_LOOK_SECONDS, until - time.monotonic()))):
+        """What the work returned or raised. Raises Late at `until` (time.monotonic), or where waiting is `in_vain`."""
+        while not self._done.acquire(timeout=max(0.0, min(LOOK_SECONDS, until - time.monotonic()))):
             if time.monotonic() >= until or in_vain():
                 raise Late
         self._done.release()

@@ -43,7 +43,10 @@ _CLASSES: dict[type[pkcs11.PKCS11Error], Fault] = {
 
 
 _BY_CODE: dict[int, type[pkcs11.PKCS11Error]] = {
+    0x005: pkcs11.GeneralError,
+    0x006: pkcs11.FunctionFailed,
     0x030: pkcs11.DeviceError,
+    0x031: pkcs11.DeviceMemory,
     0x032: pkcs11.DeviceRemoved,
     0x060: pkcs11.KeyHandleInvalid,
     0x062: pkcs11.KeySizeRange,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 import pkcs11
@@ -20,19 +19,10 @@ from keysvc.hsm import attributes
 from keysvc.hsm.keys import handle_of
 from keysvc.hsm.wrapping import Wrap, WrappingKey
 from keysvc.model.errors import Misconfigured
+from keysvc.model.hsm_keys import Purpose
 
 IMPORT_KEY_BITS = 3072
 _LABEL = re.compile(r"keysvc-(?:(wrapping)-([1-9][0-9]*)(?:-(aes-cbc-pad))?|(row|digest|audit|import)-([1-9][0-9]*))")
-
-
-class Purpose(StrEnum):
-    """What a token key is for."""
-
-    WRAPPING = "wrapping"
-    ROW = "row"
-    DIGEST = "digest"
-    AUDIT = "audit"
-    IMPORT = "import"
 
 
 @dataclass(frozen=True, slots=True)

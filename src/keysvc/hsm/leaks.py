@@ -14,10 +14,11 @@ import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Session
 
 from keysvc.hsm import attributes, rsa_oaep
-from keysvc.hsm.keyring import Keyring, Purpose
+from keysvc.hsm.keyring import Keyring
 from keysvc.hsm.keys import BoundKey, KeyShape, handle_of
 from keysvc.hsm.wrapping import WrappingKey
 from keysvc.model.errors import Misconfigured
+from keysvc.model.hsm_keys import Purpose
 from keysvc.model.slots import HmacAlgorithm
 
 _Template = Mapping[Attribute, Any]

@@ -18,8 +18,8 @@ from pkcs11 import GCMParams, Mechanism, ObjectClass, Session
 from keysvc.hsm import attributes
 from keysvc.hsm.connection import Connection
 from keysvc.hsm.handles import Handle
-from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.keys import BoundKey, KeyShape, NewKey, WrappedKey, handle_of, hmac_algorithm
+from keysvc.model.hsm_keys import Purpose
 from keysvc.model.slots import HmacAlgorithm
 
 NONCE_BYTES = 12

@@ -13,11 +13,10 @@ from pkcs11 import Attribute, KeyType, Mechanism, Session
 
 from keysvc.hsm import attributes, keyring
 from keysvc.hsm.connection import TokenConfig, WrongPin, log_in
-from keysvc.hsm.keyring import SPECS, KeySpec, Purpose, label_of, wrapping_spec
+from keysvc.hsm.keyring import SPECS, KeySpec, label_of, wrapping_spec
 from keysvc.hsm.module import Module
 from keysvc.hsm.wrapping import Wrap
-
-FIRST_GENERATION = 1
+from keysvc.model.hsm_keys import FIRST_GENERATION, Purpose
 
 
 def make_missing(module: Module, config: TokenConfig, so_pin: str | None) -> list[str]:

@@ -27,10 +27,10 @@ from keysvc.hsm import operations
 from keysvc.hsm.connection import Connection, NoSuchGeneration, TokenConfig, WrongPin, connect
 from keysvc.hsm.errands import Errand, Late, Runner
 from keysvc.hsm.faults import Fault, classify
-from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.module import Module
 from keysvc.hsm.workers import Pool, TokenFigures, Worker
-from keysvc.model.errors import HsmUnavailable, Misconfigured
+from keysvc.model.errors import HsmBusy, HsmUnavailable, Misconfigured
+from keysvc.model.hsm_keys import Purpose
 from keysvc.model.slots import HmacAlgorithm
 
 Ts = TypeVarTuple("Ts")
@@ -46,6 +46,7 @@ DRAIN_SECONDS = 1.5
 """How long a reset waits for the calls that are in the module, and the end of the process for those who hang."""
 
 _OUT_OF_REACH = "The token is out of reach; keysvc looks for it, and goes on by itself"
+_NO_ANSWER = "the token does not answer"
 _TRY_AGAIN = "The token could not do this now: try again"
 _WITNESS = b"keysvc: the keys of the start"
 _MACS = frozenset({operations.hmac, operations.hmacs, operations.keyed_digest})
@@ -157,7 +158,7 @@ class Sessions:
     def _once(self, until: float, operation: Callable[[Connection, Session, *Ts], R], *args: *Ts) -> R:
         if self._trouble is not None:
             raise HsmUnavailable(_OUT_OF_REACH)
-        worker = self._pool.borrow(until)
+        worker = self._pool.borrow(until, self._is_in_trouble)
         if self._trouble is not None:
             self._pool.put(worker)
             raise HsmUnavailable(_OUT_OF_REACH)
@@ -165,7 +166,10 @@ class Sessions:
         if connection.signer.holding and operation in _MACS:
             return self._run(worker, connection, operation, *args)
         until = min(until, time.monotonic() + OPERATION_SECONDS)
-        return self._sent(worker, until, lambda: self._trouble is not None, operation, *args)
+        return self._sent(worker, until, self._is_in_trouble, operation, *args)
+
+    def _is_in_trouble(self) -> bool:
+        return self._trouble is not None
 
     def _sent(
         self, worker: Worker, until: float, in_vain: Callable[[], bool],
@@ -180,14 +184,14 @@ class Sessions:
             raise _Hangs(_TRY_AGAIN) from None
 
     def _leave_behind(self, worker: Worker, errand: Errand[R], operation: Callable[..., object]) -> None:
-        worker.left = errand
+        worker.leave(errand, time.monotonic())
         log.warning("hsm.late", operation=operation.__name__)
         if self._pool.all_late():
             self._note_that_it_hangs()
 
     def _note_that_it_hangs(self) -> None:
         if self._trouble is None:
-            self._trouble, self._hangs = "the token does not answer", True
+            self._trouble, self._hangs = _NO_ANSWER, True
 
     def _run(
         self, worker: Worker, connection: Connection, operation: Callable[[Connection, Session, *Ts], R], *args: *Ts
@@ -212,7 +216,8 @@ class Sessions:
         if fault is Fault.RESET:
             self._pool.put(worker)  # as it is: a reset gives it another session
             return _TokenWasReset(connection)
-        worker.left = worker.runner.give(partial(self._give_session, worker, connection))
+        renewing = worker.runner.give(partial(self._give_session, worker, connection))
+        worker.leave(renewing, time.monotonic() + OPERATION_SECONDS)
         return _Failed(_TRY_AGAIN, _code(error))
 
     def _give_session(self, worker: Worker, connection: Connection) -> None:
@@ -240,7 +245,8 @@ class Sessions:
         """Asks once more for those that the token did not give, up to the first that it does not give again."""
         given = True
         while given and (worker := self._pool.take_aside()) is not None:
-            worker.left = opening = worker.runner.give(partial(self._open_session, worker, self.connection))
+            opening = worker.runner.give(partial(self._open_session, worker, self.connection))
+            worker.leave(opening, time.monotonic() + TEST_SECONDS)
             try:
                 given = opening.outcome(time.monotonic() + TEST_SECONDS)
             except Late:
@@ -253,8 +259,10 @@ class Sessions:
                 self._try_token()
             except _Failed as failed:
                 found, hangs = f"the token fails its self-test: {failed.code}", False
-            except _Hangs:
-                found, hangs = "the token does not answer", True
+            except (_Hangs, HsmBusy) as late:
+                if isinstance(late, HsmBusy) and not self._pool.all_late():
+                    raise
+                found, hangs = _NO_ANSWER, True
             else:
                 if self._hangs:
                     self._trouble, self._hangs = None, False
@@ -357,7 +365,8 @@ def _self_test(connection: Connection, session: Session) -> None:
 
 
 def _code(error: pkcs11.PKCS11Error) -> str:
-    return type(error).__name__
+    """For the log: the library's name of it, with what it says of itself, if anything."""
+    return ": ".join(filter(None, (type(error).__name__, str(error))))
 
 
 class _Failed(HsmUnavailable):

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import TypeVar, TypeVarTuple
 
 import pkcs11
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from pkcs11 import Session
 
-from keysvc.hsm import operations
+from keysvc.hsm import anchor, operations
 from keysvc.hsm.connection import Connection, NoSuchGeneration, TokenConfig
-from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.keys import KeyShape, NewKey, WrappedKey
 from keysvc.hsm.module import Module
 from keysvc.hsm.sessions import Sessions
 from keysvc.hsm.workers import TokenFigures
 from keysvc.model.errors import HsmUnavailable
+from keysvc.model.hsm_keys import Purpose
 
 Ts = TypeVarTuple("Ts")
 R = TypeVar("R")
@@ -58,6 +58,10 @@ class Token:
     def expect_keys(self, count: int) -> None:
         """How often keys were put into use so far, as SQL tells: where that moved, there are others than were found."""
         self._expected = count
+
+    def find_keys(self) -> None:
+        """Looks for the token's own keys anew. Blocks."""
+        self._sessions.find_keys()
 
     def generations(self, purpose: Purpose) -> list[int]:
         """Those that the token had when it was looked at last, the newest last."""
@@ -108,6 +112,14 @@ class Token:
             return self._sessions.call(operation, *args)
         except NoSuchGeneration as missing:
             raise HsmUnavailable(f"A key cannot be used: {missing}") from None
+
+    def anchor_values(self) -> list[bytes]:
+        """What stands in the anchor's place: see `keysvc.hsm.anchor`."""
+        return self._sessions.call(anchor.values)
+
+    def put_anchor(self, value: bytes, instead_of: Collection[bytes]) -> None:
+        """Stores `value` there, and destroys those others. Raises anchor.AnchorNotKept."""
+        self._sessions.call(anchor.put, value, instead_of)
 
     def heal(self) -> str | None:
         """Tests the token, and looks for one that is gone. Returns what is wrong, or None. Blocks."""

@@ -9,13 +9,13 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from pkcs11 import Session
 
-from keysvc.hsm.errands import Errand, Runner
+from keysvc.hsm.errands import LOOK_SECONDS, Errand, Runner
 from keysvc.model.errors import HsmBusy
 
 
@@ -39,19 +39,28 @@ class Worker:
     One call has it at a time, so it counts without a lock.
     """
 
-    __slots__ = ("errors", "left", "operations", "runner", "session")
+    __slots__ = ("_late_from", "_left", "errors", "operations", "runner", "session")
 
     def __init__(self) -> None:
         self.session: Session
         self.runner = Runner("keysvc-token")
-        self.left: Errand[Any] | None = None
-        """What nobody waits for any more."""
         self.operations = 0
         self.errors = 0
+        self._left: Errand[Any] | None = None
+        self._late_from = 0.0
+
+    def leave(self, errand: Errand[Any], late_from: float) -> None:
+        """It is in the token for what nobody waits for. From that time on (time.monotonic) it is late."""
+        self._left, self._late_from = errand, late_from
 
     def is_late(self) -> bool:
-        """Whether it is still in the token for what nobody waits for."""
-        return self.left is not None and not self.left.is_done()
+        """Whether it does not come back from the token."""
+        left = self._left
+        return left is not None and not left.is_done() and time.monotonic() >= self._late_from
+
+    def is_back(self) -> None:
+        """What nobody waited for may hold a secret."""
+        self._left = None
 
 
 class Pool:
@@ -75,21 +84,22 @@ class Pool:
         """Whether every worker that could do a call is in one that was left behind."""
         return 0 < self.circulating <= sum(worker.is_late() for worker in self.workers)
 
-    def borrow(self, until: float) -> Worker:
-        """Waits for an idle worker. Raises HsmBusy at `until` (time.monotonic), or at once where none can come."""
+    def borrow(self, until: float, in_vain: Callable[[], bool] = lambda: False) -> Worker:
+        """Waits for an idle worker. Raises HsmBusy at `until` (time.monotonic), or where waiting is `in_vain`."""
         try:
             return self.idle.get_nowait()
         except queue.Empty:
             pass
-        try:
-            if self.all_late():
-                raise queue.Empty
-            return self.idle.get(timeout=max(0.0, until - time.monotonic()))
-        except queue.Empty:
-            raise HsmBusy("Every session with the token is busy: try again") from None
+        while not (in_vain() or self.all_late()) and (left := until - time.monotonic()) > 0:
+            try:
+                return self.idle.get(timeout=min(LOOK_SECONDS, left))
+            except queue.Empty:
+                continue
+        raise HsmBusy("Every session with the token is busy: try again")
 
     def put(self, worker: Worker) -> None:
         """After a call, or with a new session."""
+        worker.is_back()
         self.idle.put(worker)
 
     def put_aside(self, worker: Worker) -> None:

@@ -116,6 +116,18 @@ class RequestAlreadyDone(KeysvcError):
     reason = "REQUEST_ALREADY_DONE"
 
 
+class HsmKeyPending(KeysvcError):
+    """A token key of this purpose is being replaced already."""
+
+    reason = "HSM_KEY_PENDING"
+
+
+class HsmKeyStateWrong(KeysvcError):
+    """A token key is not in the state that this is done in."""
+
+    reason = "HSM_KEY_STATE"
+
+
 class LastAdmin(KeysvcError):
     """The last active administrator would be disabled."""
 

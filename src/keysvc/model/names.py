@@ -1,5 +1,5 @@
 """Resource names, as on the wire: `merchants/{m}`, `merchants/{m}/credentials/{slot}`, `merchants/{m}/tokens/{t}`,
-`principals/{p}`."""
+`principals/{p}`. Those of `hsmKeys` are `keysvc.model.hsm_keys`'s."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from keysvc.model.errors import InvalidField
 from keysvc.model.slots import Slot
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_NAME = re.compile(r"(merchants|principals)/[A-Za-z0-9_-]{1,64}(/(credentials|tokens)/[A-Za-z0-9_-]{1,64})?")
+_NAME = re.compile(
+    r"(merchants|principals)/[A-Za-z0-9_-]{1,64}(/(credentials|tokens)/[A-Za-z0-9_-]{1,64})?|hsmKeys/[a-z]{1,16}-[0-9]{1,6}"
+)
 MAX_NAME = 160
 """Characters of the longest name there is, and a few more."""
 ID_RULE = "1-64 of A-Z a-z 0-9 _ -"

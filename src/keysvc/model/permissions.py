@@ -86,6 +86,10 @@ _ROWS: dict[str, tuple[Effect, *tuple[Grant | None, ...]]] = {
     "PrincipalService/UpdatePrincipal":         (CHANGE, ANY, NO,   NO,   NO,   NO,   NO),
     "PrincipalService/RenewPrincipalPassword":  (CHANGE, ANY, NO,   NO,   NO,   NO,   NO),
     "PrincipalService/DisablePrincipal":        (CHANGE, ANY, NO,   NO,   NO,   NO,   NO),
+    "HsmKeyService/ListHsmKeys":                (VIEW,   ANY, NO,   NO,   NO,   NO,   ANY),
+    "HsmKeyService/RequestHsmKey":              (CHANGE, ANY, NO,   NO,   NO,   NO,   NO),
+    "HsmKeyService/ApproveHsmKey":              (CHANGE, ANY, NO,   NO,   NO,   NO,   NO),
+    "HsmKeyService/WithdrawHsmKey":             (CHANGE, ANY, NO,   NO,   NO,   NO,   NO),
     "AuditService/ListAuditEvents":             (VIEW,   ANY, NO,   NO,   NO,   NO,   ANY),
     "AuditService/GetAuditHead":                (VIEW,   ANY, NO,   NO,   NO,   NO,   ANY),
 }

@@ -34,6 +34,8 @@ CODES: dict[type[KeysvcError], grpc.StatusCode] = {
     errors.StillInUse: grpc.StatusCode.FAILED_PRECONDITION,
     errors.TooManyRetiring: grpc.StatusCode.FAILED_PRECONDITION,
     errors.TooManyTokens: grpc.StatusCode.FAILED_PRECONDITION,
+    errors.HsmKeyPending: grpc.StatusCode.ALREADY_EXISTS,
+    errors.HsmKeyStateWrong: grpc.StatusCode.FAILED_PRECONDITION,
     errors.LastAdmin: grpc.StatusCode.FAILED_PRECONDITION,
     errors.EtagMismatch: grpc.StatusCode.ABORTED,
     errors.HsmUnavailable: grpc.StatusCode.UNAVAILABLE,

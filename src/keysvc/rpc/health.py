@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import structlog
 from grpc_health.v1.health import HealthServicer
@@ -22,14 +23,34 @@ WATCHES = 256
 log = structlog.get_logger(__name__)
 
 
-def new_servicer() -> HealthServicer:
+class Health(HealthServicer):
+    """One whose watches can be ended: a stream that waits for news would hold up a server that stops."""
+
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        """`threads` are those of the watches."""
+        super().__init__(experimental_non_blocking=False, experimental_thread_pool=threads)
+        self._watching: set[Any] = set()
+
+    def Watch(self, request: Any, context: Any, send_response_callback: Any = None) -> Any:  # noqa: N802 - the rpc's name
+        watch = super().Watch(request, context, send_response_callback)
+        self._watching.add(watch)
+        context.add_callback(lambda: self._watching.discard(watch))
+        return watch
+
+    def end_watches(self) -> None:
+        """Each has been told the last news before it ends."""
+        for watch in list(self._watching):
+            watch.close()
+
+
+def new_servicer() -> Health:
     """One whose watches block in threads of their own.
 
     In the way that is its default it sends under its lock, from whichever thread sets the health, and waits for gRPC's
     own thread to have sent; that thread waits for the lock where a watcher leaves just then. Both wait for ever.
     """
     threads = ThreadPoolExecutor(WATCHES, thread_name_prefix="keysvc-watch")
-    return HealthServicer(experimental_non_blocking=False, experimental_thread_pool=threads)
+    return Health(threads)
 
 
 class HealthMonitor:

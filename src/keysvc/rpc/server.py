@@ -12,9 +12,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from keysvc.model.errors import Misconfigured
+from keysvc.rpc.draining import Drain
 from keysvc.rpc.gate import Gate
 from keysvc.rpc.guarded import Guards
 from keysvc.rpc.health import HealthMonitor, new_servicer
+from keysvc.rpc.holding import Inbound
 from keysvc.rpc.services import SERVICES, Servicers
 from keysvc.rpc.tls import Certificates
 
@@ -24,10 +26,8 @@ _MAX_METADATA = 2 * 1024 * 1024
 """A header of 1 MB reaches the gate, which says UNAUTHENTICATED; one above this is gRPC's own RESOURCE_EXHAUSTED."""
 _MAX_STREAMS = 1000
 """Calls at once on one connection; a client holds back more."""
-_GRACE_SECONDS = 10
 _SECOND = 1000
 _OPTIONS = [
-    ("grpc.so_reuseport", 0),  # a taken port is an error, not a second server on it
     ("grpc.max_receive_message_length", _MAX_REQUEST),
     ("grpc.max_send_message_length", _MAX_REQUEST),
     ("grpc.max_metadata_size", _MAX_METADATA),  # the soft limit: above it gRPC refuses some headers, at random
@@ -60,6 +60,8 @@ class ServerConfig:
     certificates: Certificates | None = None
     interceptors: tuple[grpc.ServerInterceptor, ...] = ()
     """What a call passes before the gate."""
+    shares_port: bool = False
+    """Whether other processes may listen there too. Where not, a taken port is an error."""
 
 
 class _Threads(ThreadPoolExecutor):
@@ -81,7 +83,11 @@ class Server:
         """Binds the addresses. Raises Misconfigured where one cannot be had."""
         threads = _Threads(config.threads, thread_name_prefix="keysvc-call")
         self._gate = gate = Gate(guards, threads.waiting, config.max_waiting)
-        options = [*_OPTIONS, ("grpc.max_connection_age_ms", config.connection_age * _SECOND)]
+        options = [
+            *_OPTIONS,
+            ("grpc.max_connection_age_ms", config.connection_age * _SECOND),
+            ("grpc.so_reuseport", int(config.shares_port)),
+        ]
         self.calls_waiting = threads.waiting
         self._server = grpc.server(threads, interceptors=[*config.interceptors, gate], options=options)
         servicers.add_to(self._server)
@@ -90,6 +96,7 @@ class Server:
         names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)
         self._certificates = config.certificates
+        self._health = servicer
         self._monitor = HealthMonitor(servicer, SERVICES, checks)
         self.address = self._bind_main(config)
         self.mtls_address = self._bind_mutual(config)
@@ -100,10 +107,16 @@ class Server:
         if self._certificates is not None:
             self._certificates.log_expiry()
 
+    def announce_stop(self) -> None:
+        """NOT_SERVING from now on, while calls are still taken."""
+        self._monitor.drain()
+
     def stop(self) -> None:
         """Drains: NOT_SERVING, no new calls, and those in flight finish. Blocks until they have."""
         self._monitor.drain()
-        self._server.stop(_GRACE_SECONDS).wait()
+        self._health.end_watches()
+        addresses = [self.address, *([self.mtls_address] if self.mtls_address else [])]
+        Drain(self._server, Inbound(addresses), self.calls_waiting).run()
         self._gate.close()
 
     def _bind_main(self, config: ServerConfig) -> str:

@@ -8,6 +8,7 @@ import grpc
 
 from keysvc.rpc.audit import AuditServicer
 from keysvc.rpc.credentials import CredentialServicer
+from keysvc.rpc.hsm_keys import HsmKeyServicer
 from keysvc.rpc.merchants import MerchantServicer
 from keysvc.rpc.principals import PrincipalServicer
 from keysvc.rpc.tokens import TokenServicer
@@ -16,6 +17,8 @@ from keysvc.v1 import (
     audit_service_pb2_grpc,
     credential_service_pb2,
     credential_service_pb2_grpc,
+    hsm_key_service_pb2,
+    hsm_key_service_pb2_grpc,
     merchant_service_pb2,
     merchant_service_pb2_grpc,
     principal_service_pb2,
@@ -27,7 +30,8 @@ from keysvc.v1 import (
 SERVICES: tuple[str, ...] = tuple(
     service.full_name
     for module in (
-        credential_service_pb2, token_service_pb2, merchant_service_pb2, principal_service_pb2, audit_service_pb2
+        credential_service_pb2, token_service_pb2, merchant_service_pb2, principal_service_pb2, hsm_key_service_pb2,
+        audit_service_pb2,
     )
     for service in module.DESCRIPTOR.services_by_name.values()
 )  # fmt: skip
@@ -41,6 +45,7 @@ class Servicers:
     tokens: TokenServicer
     merchants: MerchantServicer
     principals: PrincipalServicer
+    hsm_keys: HsmKeyServicer
     audit: AuditServicer
 
     def add_to(self, server: grpc.Server) -> None:
@@ -49,6 +54,7 @@ class Servicers:
             (token_service_pb2_grpc.add_TokenServiceServicer_to_server, self.tokens),
             (merchant_service_pb2_grpc.add_MerchantServiceServicer_to_server, self.merchants),
             (principal_service_pb2_grpc.add_PrincipalServiceServicer_to_server, self.principals),
+            (hsm_key_service_pb2_grpc.add_HsmKeyServiceServicer_to_server, self.hsm_keys),
             (audit_service_pb2_grpc.add_AuditServiceServicer_to_server, self.audit),
         ):
             add(servicer, server)  # type: ignore[no-untyped-call]

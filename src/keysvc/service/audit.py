@@ -10,10 +10,10 @@ from datetime import datetime
 
 import structlog
 
-from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.token import Token
 from keysvc.model.audit import ChainedEvent, ChainEnd, SignedHead, head_bytes, time_text
 from keysvc.model.errors import HsmUnavailable, Integrity
+from keysvc.model.hsm_keys import Purpose
 from keysvc.service.calls import Clock, itself, record
 from keysvc.store.audit_log import EventFilter
 from keysvc.store.store import Store

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hmac
 from dataclasses import replace
 
-from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.token import Token
 from keysvc.model.errors import Integrity, Misconfigured
+from keysvc.model.hsm_keys import Purpose
 from keysvc.model.names import principal_name
 from keysvc.model.principals import PrincipalKind, PrincipalRecord, PrincipalState
 from keysvc.model.secrets import SecretText
@@ -18,8 +18,8 @@ from keysvc.service.integrity import Sealer
 from keysvc.service.principals import Passwords
 from keysvc.store.store import Store
 
-_BOUND_PURPOSES = (Purpose.ROW, Purpose.DIGEST)
-_BINDING_TEXT = b"keysvc: the token that this database was written with"
+BOUND_PURPOSES = (Purpose.ROW, Purpose.DIGEST)
+BINDING_TEXT = b"keysvc: the token that this database was written with"
 
 
 def bind(store: Store, token: Token) -> None:
@@ -28,8 +28,8 @@ def bind(store: Store, token: Token) -> None:
     if known:
         require_bound(store, token)
         return
-    newest = [(purpose, token.newest(purpose)) for purpose in _BOUND_PURPOSES]
-    store.bind({key: token.keyed_digest(*key, _BINDING_TEXT) for key in newest})
+    newest = [(purpose, token.newest(purpose)) for purpose in BOUND_PURPOSES]
+    store.bind({key: token.keyed_digest(*key, BINDING_TEXT) for key in newest})
 
 
 def require_bound(store: Store, token: Token) -> None:
@@ -39,7 +39,7 @@ def require_bound(store: Store, token: Token) -> None:
         raise Misconfigured("The database was not set up for a token: run `keysvc init`")
     for (purpose, generation), check_value in known.items():
         try:
-            found = token.keyed_digest(Purpose(purpose), generation, _BINDING_TEXT)
+            found = token.keyed_digest(Purpose(purpose), generation, BINDING_TEXT)
         except KeyError:
             found = b""
         if not hmac.compare_digest(found, check_value):

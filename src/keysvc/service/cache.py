@@ -8,10 +8,13 @@ used by the call that loaded it, and not remembered.
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from keysvc.hsm.token import Token
+from keysvc.model.errors import HsmUnavailable
+from keysvc.model.hsm_keys import HSM_KEYS
 from keysvc.model.names import merchant_name, principal_name
 from keysvc.model.principals import PrincipalRecord
 from keysvc.service.integrity import Sealer
@@ -118,6 +121,10 @@ class Cache:
                 self._epoch = epoch
                 return
         changed = self._changed(epoch)
+        if changed is None or any(subject.startswith(HSM_KEYS) for subject in changed):
+            # Best before anything is read that a new one made; what is read sooner makes the token look for it.
+            with suppress(HsmUnavailable):
+                self._token.find_keys()
         with self._lock:
             gone = self._forget(changed)
             self._epoch = epoch

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hmac
 import json
 
-from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.token import Token
+from keysvc.model.hsm_keys import Purpose
 
 _FINGERPRINT_BYTES = 8
 

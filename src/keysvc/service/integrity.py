@@ -8,13 +8,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.token import Token
 from keysvc.model.errors import Integrity
+from keysvc.model.hsm_keys import Purpose
 from keysvc.model.principals import PrincipalKind, PrincipalRecord, PrincipalState
-from keysvc.model.records import KeyRecord, MerchantRecord, SlotRecord, SlotState, TokenSetRecord, meaning
+from keysvc.model.records import KeyRecord, SlotRecord, SlotState, meaning
+from keysvc.model.sealed import Sealed
 
-Record = TypeVar("Record", MerchantRecord, SlotRecord, KeyRecord, TokenSetRecord, PrincipalRecord)
+Record = TypeVar("Record", bound=Sealed)
 
 _NOBODY = PrincipalRecord(
     principal_id="nobody", kind=PrincipalKind.MERCHANT, state=PrincipalState.DISABLED, password_digest=bytes(32),
@@ -23,7 +24,10 @@ _NOBODY = PrincipalRecord(
 
 
 class Sealer:
-    """Makes and checks the MACs. Methods raise HsmUnavailable when the token cannot answer."""
+    """Makes and checks the MACs. Methods raise HsmUnavailable when the token cannot answer.
+
+    What is written is sealed inside the change that writes it: only there it is certain which key is the newest.
+    """
 
     def __init__(self, token: Token, report: Callable[[str], None]) -> None:
         """`report` is told the name of every resource that fails; it must not block."""
@@ -68,7 +72,7 @@ class Sealer:
         if current != ([(slot.version, slot.fingerprint)] if active else []):
             raise self._altered(resource)
 
-    def _mac(self, record: MerchantRecord | SlotRecord | KeyRecord | TokenSetRecord | PrincipalRecord) -> bytes:
+    def _mac(self, record: Sealed) -> bytes:
         return self._token.keyed_digest(Purpose.ROW, record.mac_generation, meaning(record))
 
     def _altered(self, resource: str) -> Integrity:

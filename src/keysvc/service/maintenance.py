@@ -13,6 +13,7 @@ import structlog
 from keysvc.model.audit import AuditRecord
 from keysvc.model.errors import HsmUnavailable, StoreUnavailable
 from keysvc.model.names import CredentialName
+from keysvc.service.anchoring import Anchoring
 from keysvc.service.audit import AuditSigner, AuditWatch
 from keysvc.service.calls import Clock, itself, record
 from keysvc.service.usage import FLUSH_SECONDS, Usage
@@ -79,11 +80,18 @@ class Maintenance:
         self._reporter = reporter
         self._now = now
         self._audit = AuditWatch(store, signer, now)
+        self._anchoring: Anchoring | None = None
+        self._anchor_every = SIGN_SECONDS
         self._stopped = threading.Event()
         self._threads = [
             threading.Thread(target=work, name=name, daemon=True)
             for work, name in ((self._write_uses, "keysvc-usage"), (self._run, "keysvc-maintenance"))
         ]
+
+    def keep_anchor(self, anchoring: Anchoring, seconds: int) -> None:
+        """Before `start`: has the anchor kept at the start, every so many seconds, and at the stop."""
+        self._anchoring = anchoring
+        self._anchor_every = seconds
 
     def start(self) -> None:
         for thread in self._threads:
@@ -112,6 +120,8 @@ class Maintenance:
 
     def _run(self) -> None:
         self._attempt(self._audit.sign)
+        if self._anchoring is not None:
+            self._attempt(self._anchoring.keep)
         for second in count(1):
             if self._stopped.wait(ROUND_SECONDS):
                 return
@@ -125,6 +135,9 @@ class Maintenance:
         if second % FORGET_EVERY == 1:
             self._attempt(self._forget)
         self._attempt(self._audit.sign if second % SIGN_SECONDS == 0 else self._audit.look)
+        # After the signature, so that the anchor holds it.
+        if self._anchoring is not None and second % self._anchor_every == 0:
+            self._attempt(self._anchoring.keep if second else self._anchoring.leave)
 
     def _forget(self) -> None:
         now = self._now()

@@ -43,26 +43,25 @@ class Merchants:
         now = self._now()
         if new.merchant_id == ALL_MERCHANTS:
             raise InvalidField("merchant_id", f"{ALL_MERCHANTS} stands for all merchants: choose another")
-        merchant = self._sealer.seal(
-            MerchantRecord(
-                merchant_id=check_id(new.merchant_id, "merchant_id"),
-                display_name=_display_name(new.display_name),
-                psp=parse_principal(new.psp, "merchant.psp") if new.psp else None,
-                acquirer=parse_principal(new.acquirer, "merchant.acquirer") if new.acquirer else None,
-                state=MerchantState.WAITING_ACTIVATION,
-                create_time=now,
-                update_time=now,
-                revision=1,
-            )
+        merchant = MerchantRecord(
+            merchant_id=check_id(new.merchant_id, "merchant_id"),
+            display_name=_display_name(new.display_name),
+            psp=parse_principal(new.psp, "merchant.psp") if new.psp else None,
+            acquirer=parse_principal(new.acquirer, "merchant.acquirer") if new.acquirer else None,
+            state=MerchantState.WAITING_ACTIVATION,
+            create_time=now,
+            update_time=now,
+            revision=1,
         )
         with self._store.change() as change:
             if change.merchant(new.merchant_id) is not None:
                 raise AlreadyExists(
                     f"Merchant {new.merchant_id} is there already", resource=merchant_name(new.merchant_id)
                 )
-            change.add_merchant(merchant)
+            written = self._sealer.seal(merchant)
+            change.add_merchant(written)
             record(change, caller, merchant_name(new.merchant_id), time=now)
-        return merchant
+        return written
 
     def get(self, merchant_id: str) -> MerchantRecord:
         return _found(self._store.merchant(merchant_id), merchant_id)

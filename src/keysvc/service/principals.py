@@ -70,14 +70,15 @@ class Principals:
         password, now = self.passwords.new(), self.now()
         made = PrincipalRecord(
             principal_id=principal_id, kind=kind, state=PrincipalState.ACTIVE, create_time=now, update_time=now,
-            password_time=now, revision=1, **self.passwords.digest(principal_id, password),
+            password_time=now, revision=1, password_digest=b"", digest_generation=0,
         )  # fmt: skip
-        written = self.sealer.seal(_with(made, fields))
+        checked = _with(made, fields)
         with self.store.change() as change:
             if change.principal(principal_id) is not None:
                 name = principal_name(principal_id)
                 raise AlreadyExists(f"Principal {principal_id} is there already", resource=name)
-            _require_own_spiffe_id(change, written)
+            _require_own_spiffe_id(change, checked)
+            written = self.sealer.seal(replace(checked, **self.passwords.digest(principal_id, password)))
             change.add_principal(written)
             record(change, caller, principal_name(principal_id), time=now)
         return written, password

@@ -9,23 +9,34 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from keysvc.model.audit import AuditRecord
+from keysvc.model.errors import StoreUnavailable
 from keysvc.model.principals import PrincipalRecord
 from keysvc.model.records import Holdings, KeyRecord, MerchantRecord, SlotRecord, TokenSetRecord
 from keysvc.model.slots import Slot
 from keysvc.model.uses import Uses
 from keysvc.store import audit_log, own_tables, queries, uses
 from keysvc.store.audit_log import HeadSigner
+from keysvc.store.epoch import CHANGE
 from keysvc.store.queries import KEY, MERCHANT, PRINCIPAL, SLOT, TOKENS
+from keysvc.store.rekeying import HsmKeyRows
 from keysvc.store.rows import table_of, to_row
 from keysvc.store.uses import USE
 
 REQUEST = table_of(own_tables.Request)
 EPOCH = table_of(own_tables.Epoch)
 
-_LOCK = select(EPOCH.c.value).with_for_update()
+_LOCK = select(EPOCH.c.value, EPOCH.c.hsm_keys).with_for_update()
+
+
+def current_epoch(connection: Connection) -> int:
+    """Raises StoreUnavailable where the row is gone."""
+    epoch = connection.scalar(select(EPOCH.c.value))
+    if epoch is None:
+        raise StoreUnavailable("The database has lost its epoch: restore it from a backup")
+    return int(epoch)
 
 
 def _these(merchant_id: str, slot: Slot, versions: Iterable[int]) -> tuple[ColumnElement[bool], ...]:
@@ -39,7 +50,12 @@ class Change:
         """Takes the lock; blocks while another change holds it. (SQLite took it with BEGIN IMMEDIATE.)"""
         self._connection = connection
         self._sign = sign
-        connection.execute(_LOCK)
+        locked = connection.execute(_LOCK).one()
+        self.epoch: int = locked.value
+        """Before this change."""
+        self.keys_counted: int = locked.hsm_keys
+        """How often the token's own keys were changed."""
+        self.hsm_keys = HsmKeyRows(connection)
 
     def merchant(self, merchant_id: str) -> MerchantRecord | None:
         return queries.merchant(self._connection, merchant_id)
@@ -150,3 +166,13 @@ class Change:
         end, last = audit_log.tail(self._connection), audit_log.last_head(self._connection)
         if end.sequence > (last.sequence if last else 0):
             audit_log.sign_end(self._connection, end, time, self._sign)
+
+    def move_epoch(self, above: int, by: int) -> int:
+        """Moves it `by` beyond `above` and all that this database has seen; returns it.
+
+        Nothing is noted of what changed, so whoever reads it forgets everything.
+        """
+        noted = self._connection.scalar(select(func.max(CHANGE.c.epoch))) or 0
+        epoch = max(above, noted, current_epoch(self._connection)) + by
+        self._connection.execute(update(EPOCH).values(value=epoch))
+        return epoch

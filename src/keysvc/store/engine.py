@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from keysvc.model.errors import Integrity, Misconfigured, StoreUnavailable
+from keysvc.store.postgresql import Silent, give_time, postgresql_engine
 
 POOL_SIZE = 20
-_BUSY_MILLISECONDS = 5000
-_CONNECT_SECONDS = 2
+_BUSY_MILLISECONDS = 1000
 _AUTOCOMMIT = "AUTOCOMMIT"
 _OUT_OF_REACH = (OperationalError, InternalError, DatabaseError)
 """The last as it is, not the kinds derived from it: SQLite tells so of a file that is no database."""
@@ -28,6 +28,10 @@ _SQLITE_PRAGMAS = (
     "PRAGMA secure_delete = ON",  # what a revoked key leaves in the file is overwritten
     f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}",
 )
+
+
+class StoreSilent(StoreUnavailable):
+    """The database was waited for, and said nothing."""
 
 
 def open_engine(url: str) -> Engine:
@@ -48,13 +52,7 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "begin", _begin_immediate)
         return engine
     if parsed.drivername == "postgresql+psycopg":
-        options = f"{parsed.query.get('options', '')} -c lock_timeout={_BUSY_MILLISECONDS}"
-        return create_engine(
-            parsed,
-            pool_size=POOL_SIZE,
-            hide_parameters=True,
-            connect_args={"connect_timeout": _CONNECT_SECONDS, "options": options.strip()},
-        )
+        return postgresql_engine(parsed, POOL_SIZE)
     raise Misconfigured(f"KEYSVC_DATABASE_URL names {parsed.drivername}: keysvc runs on sqlite and postgresql")
 
 
@@ -68,6 +66,18 @@ def reader_of(engine: Engine) -> Engine:
     return engine.execution_options(isolation_level=_AUTOCOMMIT)
 
 
+def allow(connection: Connection, seconds: float) -> None:
+    """Lets the statements of this transaction take so long. (SQLite's take as long as they need.)"""
+    if connection.dialect.name == "postgresql":
+        give_time(connection, seconds)
+
+
+def unavailable(error: BaseException | None) -> StoreUnavailable:
+    """What a driver's error is told as."""
+    told = StoreSilent if isinstance(error, Silent) else StoreUnavailable
+    return told("The database does not answer: try again")
+
+
 @contextmanager
 def errors_told_apart() -> Iterator[None]:
     """Turns SQLAlchemy's errors into ours: contradicting rows, or a database out of reach."""
@@ -78,9 +88,9 @@ def errors_told_apart() -> Iterator[None]:
     except DatabaseError as error:
         if type(error) not in _OUT_OF_REACH:
             raise  # a statement of ours is wrong
-        raise StoreUnavailable("The database does not answer: try again") from error
+        raise unavailable(error.orig) from error
     except (InterfaceError, PoolTimeoutError) as error:
-        raise StoreUnavailable("The database does not answer: try again") from error
+        raise unavailable(None) from error
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

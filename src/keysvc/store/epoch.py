@@ -6,34 +6,44 @@ load calls share reads, so the database sees far fewer of them than there are ca
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
+from time import monotonic
+from typing import Any
 
-from sqlalchemy import Engine, select
-from sqlalchemy.engine.interfaces import DBAPICursor
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy import Engine, event, select
+from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from keysvc.model.errors import StoreUnavailable
 from keysvc.store import own_tables
-from keysvc.store.engine import errors_told_apart, reader_of
+from keysvc.store.engine import StoreSilent, errors_told_apart, reader_of, unavailable
+from keysvc.store.reach import Reach
 from keysvc.store.rows import table_of
 
 CHANGE = table_of(own_tables.Change)
+WAIT_SECONDS = 1.2
+"""How long a call waits for another's read."""
 _READ = "SELECT value FROM epoch"
+_MADE = "made"
 
 
 class EpochReader:
-    """The epoch's own connection, outside every transaction. Thread-safe."""
+    """The epoch's own connection, outside every transaction and the pool. Thread-safe."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._lock = threading.Lock()
-        self._connection: PoolProxiedConnection | None = None
-        self._cursor: DBAPICursor | None = None
+        self._connection: Any = None
+        self._cursor: Any = None
         self._begun = 0
         self._seen = 0
         self._value = 0
+        self._usable_from = 0.0
+        event.listen(engine, "connect", _note_time)
+        event.listen(engine, "checkout", self._refuse_kept)
+        self.reach = Reach(self._ask)
+        """Of this database, for whoever asks it."""
 
     @property
     def reads(self) -> int:
@@ -56,60 +66,103 @@ class EpochReader:
         """
         if arrived is None:
             arrived = self._begun
-        with self._lock:
-            if self.seen_since(arrived):
-                return  # a read that began after this call arrived has ended while it waited
-            self._begun += 1
-            value = self._read()
-            if value != self._value:
-                moved(value)
-                self._value = value
-            self._seen = self._begun
+        self.reach.require()
+        if not self._lock.acquire(timeout=WAIT_SECONDS):
+            self.reach.lost()
+            raise StoreUnavailable("The database's epoch is waited for by too many: try again")
+        try:
+            if not self.seen_since(arrived):  # no read that began after this call arrived has ended while it waited
+                self.reach.require()
+                self._see(moved)
+        finally:
+            self._lock.release()
+
+    def require_reached(self, value: int) -> None:
+        """Raises StoreUnavailable where `value` lies behind what was seen, and then for good.
+
+        An older database counts on, and would come to where this process has been by another way. Only
+        a start looks at the database anew.
+        """
+        if value < self._value:
+            self.reach.refuse(
+                "The database is older than what this process has seen"
+                f" (epoch {value} after {self._value}): bring back the newest, then restart keysvc"
+            )
+        self.reach.require()
 
     def changes(self, after: int, until: int) -> list[str] | None:
         """What changed at the epochs after `after` up to `until`; None where that is not known any more."""
         query = select(CHANGE.c.subject).where(CHANGE.c.epoch > after, CHANGE.c.epoch <= until)
-        with errors_told_apart(), reader_of(self._engine).connect() as connection:
+        with self.reach.visit(), reader_of(self._engine).connect() as connection:
             subjects = [row.subject for row in connection.execute(query)]
         return subjects if len(subjects) == until - after else None
 
     def close(self) -> None:
+        self.reach.close()
         with self._lock:
             self._forget_connection()
 
+    def _see(self, moved: Callable[[int], None]) -> None:
+        self._begun += 1
+        begun = self._begun
+        value = self._read()
+        self.require_reached(value)
+        if value != self._value:
+            moved(value)
+            self._value = value
+        self._seen = begun
+
     def _read(self) -> int:
+        kept = self._cursor is not None
         try:
-            cursor = self._cursor or self._connect()
-            cursor.execute(_READ)
-            rows = cursor.fetchall()
-        except self._engine.dialect.loaded_dbapi.Error as error:
-            self._doubt_all_connections()
-            raise StoreUnavailable("The database does not answer: try again") from error
+            rows = self._rows()
+        except StoreSilent:
+            self.reach.lost()
+            raise
+        except StoreUnavailable:
+            if not kept:
+                raise
+            rows = self._rows()  # the connection was cut since the last read, which says nothing of a new one
         if not rows:
             raise StoreUnavailable("The database has lost its epoch: restore it from a backup")
         return int(rows[0][0])
 
-    def _connect(self) -> DBAPICursor:
+    def _rows(self) -> Any:
+        try:
+            cursor = self._cursor or self._connect()
+            cursor.execute(_READ)
+            return cursor.fetchall()
+        except self._engine.dialect.loaded_dbapi.Error as error:
+            self._forget_connection()
+            raise unavailable(error) from error
+
+    def _connect(self) -> Any:
+        """A new connection. What the pool has kept until now may be broken, or lead to another server."""
+        self._usable_from = monotonic()
         with errors_told_apart():
             connection = self._engine.raw_connection()
+        self._usable_from = monotonic()
+        connection.detach()
+        self._connection = connection.dbapi_connection
         if self._engine.dialect.name != "sqlite":
-            connection.dbapi_connection.autocommit = True  # type: ignore[union-attr]
-        self._connection = connection
-        self._cursor = connection.cursor()
+            self._connection.autocommit = True
+        self._cursor = self._connection.cursor()
         return self._cursor
 
     def _forget_connection(self) -> None:
         if self._connection is not None:
-            self._connection.invalidate()
+            self._connection.close()
         self._connection = None
         self._cursor = None
 
-    def _doubt_all_connections(self) -> None:
-        """Where one is broken, so are most likely all that the pool has kept: a failing query lets it find out."""
-        self._forget_connection()
-        with (
-            contextlib.suppress(StoreUnavailable),
-            errors_told_apart(),
-            reader_of(self._engine).connect() as connection,
-        ):
+    def _refuse_kept(self, _connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if record.info.get(_MADE, 0.0) < self._usable_from:
+            raise InvalidatePoolError
+
+    def _ask(self) -> None:
+        with errors_told_apart(), reader_of(self._engine).connect() as connection:
             connection.execute(select(1))
+
+
+def _note_time(_connection: object, record: ConnectionPoolEntry) -> None:
+    record.info[_MADE] = monotonic()

@@ -36,17 +36,18 @@ class UsedJwt(SQLModel, table=True):
 
 
 class Epoch(SQLModel, table=True):
-    """One row: how often anything changed that an answer may depend on."""
+    """One row: how often anything changed that an answer may depend on, and how often the token's own keys did."""
 
     __tablename__ = "epoch"
     __table_args__ = (CheckConstraint("id = 1", name="ck_epoch_one_row"),)
 
     id: int = Field(primary_key=True)
     value: int = Field(sa_type=BigInteger)
+    hsm_keys: int = Field(sa_column_kwargs={"server_default": "0"})
 
 
 class Change(SQLModel, table=True):
-    """What changed at each epoch: `merchants/{m}` or `principals/{p}`."""
+    """What changed at each epoch: `merchants/{m}`, `principals/{p}` or `hsmKeys/{k}`."""
 
     __tablename__ = "change"
 

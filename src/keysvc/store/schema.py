@@ -10,10 +10,12 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from keysvc.model.errors import Misconfigured
-from keysvc.store.engine import errors_told_apart, reader_of
+from keysvc.store.engine import allow, errors_told_apart, reader_of
 
 _LOCK = 0x6B657973
 """The advisory lock of upgrades on PostgreSQL: an arbitrary number, the same in every version."""
+_UPGRADE_SECONDS = 24 * 3600.0
+"""For each statement: one of them waits until another's upgrade has ended."""
 
 
 def upgrade(engine: Engine) -> tuple[str | None, str | None]:
@@ -25,7 +27,9 @@ def upgrade(engine: Engine) -> tuple[str | None, str | None]:
     try:
         with errors_told_apart(), engine.begin() as connection:
             if connection.dialect.name == "postgresql":
+                allow(connection, _UPGRADE_SECONDS)
                 connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+                connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
             context = MigrationContext.configure(connection)
             before = context.get_current_revision()

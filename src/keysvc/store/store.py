@@ -17,14 +17,15 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select
 from keysvc.model.audit import ChainedEvent, ChainEnd, SignedHead
 from keysvc.model.errors import StoreUnavailable
 from keysvc.model.fleet import DueSlot, FleetSummary, FleetTimes
+from keysvc.model.hsm_keys import HsmKeyRecord, Purpose
 from keysvc.model.principals import PrincipalRecord
 from keysvc.model.records import Holdings, MerchantRecord
 from keysvc.model.slots import Slot
 from keysvc.model.uses import Uses
-from keysvc.store import audit_log, fleet, own_tables, queries, uses
+from keysvc.store import audit_log, fleet, own_tables, queries, rekeying, uses
 from keysvc.store.audit_log import EventFilter, HeadSigner
-from keysvc.store.changes import REQUEST, Change
-from keysvc.store.engine import errors_told_apart, reader_of
+from keysvc.store.changes import REQUEST, Change, current_epoch
+from keysvc.store.engine import allow, reader_of
 from keysvc.store.epoch import CHANGE, EpochReader
 from keysvc.store.queries import KEY, Owner, Theirs
 from keysvc.store.rows import table_of
@@ -33,8 +34,10 @@ from keysvc.store.uses import upsert
 BINDING = table_of(own_tables.TokenBinding)
 USED_JWT = table_of(own_tables.UsedJwt)
 
-TURN_SECONDS = 5.0
-"""How long a change waits for those before it."""
+TURN_SECONDS = 0.7
+"""How long a change waits for those of this process before it."""
+BESIDE_SECONDS = 10.0
+"""How long a statement may take that runs beside the calls."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,19 +46,29 @@ R = TypeVar("R")
 class Store:
     """A database at the newest schema."""
 
-    def __init__(self, engine: Engine, sign: HeadSigner) -> None:
-        """`sign` has the token sign the audit record."""
+    def __init__(self, engine: Engine, sign: HeadSigner, keys_counted: Callable[[int], None] = lambda _: None) -> None:
+        """`sign` has the token sign the audit record. `keys_counted` is told, before a change writes anything, how
+        often the token's own keys were changed; it must not block."""
+        self._keys_counted = keys_counted
         self._engine = engine
         self._sign = sign
         self._reader = reader_of(engine)
         self._turn = threading.Lock()
         self.epoch = EpochReader(engine)
+        self._reach = self.epoch.reach
 
     @contextmanager
     def change(self) -> Iterator[Change]:
         """One transaction: committed at the end, undone by any exception. Blocks while another runs."""
         with self._writing() as connection:
-            yield Change(connection, self._sign)
+            change = Change(connection, self._sign)
+            self.epoch.require_reached(change.epoch)
+            self._keys_counted(change.keys_counted)
+            yield change
+
+    def committed_epoch(self) -> int:
+        """For what compares it with one noted elsewhere; calls read it with `epoch`."""
+        return self._read(current_epoch)
 
     def merchant(self, merchant_id: str) -> MerchantRecord | None:
         return self._read(queries.merchant, merchant_id)
@@ -121,9 +134,20 @@ class Store:
         """The sequence of an event that stands outside the chain; None where there is none."""
         return self._read(audit_log.outside)
 
+    def hsm_keys(self) -> list[HsmKeyRecord]:
+        """The generations of the token's own keys that are known, by purpose and generation."""
+        return self._read(rekeying.generations)
+
+    def hanging(self, purpose: Purpose, generation: int) -> int:
+        """Rows that hang on a generation. Reads tables from end to end."""
+        with self._connected() as connection:
+            allow(connection, BESIDE_SECONDS)
+            return rekeying.count(connection, purpose, generation)
+
     def add_uses(self, batch: Uses) -> None:
         if batch:
             with self._writing() as connection:
+                allow(connection, BESIDE_SECONDS)
                 uses.add(connection, batch)
 
     def forget_uses(self) -> None:
@@ -140,6 +164,7 @@ class Store:
         more = True
         while more:
             with self._writing() as connection:
+                allow(connection, BESIDE_SECONDS)
                 more = some(connection)
 
     def expired_keys(self, now: datetime) -> list[tuple[str, Slot, int]]:
@@ -152,6 +177,7 @@ class Store:
         """Deletes old request_ids, ended JWTs, and all but the newest changes."""
         newest = select(func.coalesce(func.max(CHANGE.c.epoch), 0)).scalar_subquery()
         with self._writing() as connection:
+            allow(connection, BESIDE_SECONDS)
             connection.execute(delete(REQUEST).where(REQUEST.c.time < requests_before))
             connection.execute(delete(USED_JWT).where(USED_JWT.c.expire_time < jwts_before))
             connection.execute(delete(CHANGE).where(CHANGE.c.epoch <= newest - changes_kept))
@@ -180,16 +206,17 @@ class Store:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
+        self._reach.require()
         # Writers take turns here: in SQLite they would poll for the lock, and starve each other.
         if not self._turn.acquire(timeout=TURN_SECONDS):
             raise StoreUnavailable("Too many changes wait for the database: try again")
         try:
-            with errors_told_apart(), self._engine.begin() as connection:
+            with self._reach.visit(), self._engine.begin() as connection:
                 yield connection
         finally:
             self._turn.release()
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:
-        with errors_told_apart(), self._reader.connect() as connection:
+        with self._reach.visit(), self._reader.connect() as connection:
             yield connection

@@ -15,6 +15,7 @@ from enum import StrEnum
 from sqlalchemy import BigInteger, CheckConstraint, ForeignKeyConstraint, Index, UniqueConstraint, false, text
 from sqlmodel import Field, SQLModel
 
+from keysvc.model.hsm_keys import HsmKeyState, Purpose
 from keysvc.model.principals import PrincipalKind, PrincipalState, RetiringPassword
 from keysvc.model.records import MerchantState, MerchantToken, SlotState
 from keysvc.model.slots import RULES, HmacAlgorithm, Kind, SecretFormat, Slot
@@ -205,6 +206,30 @@ class Principal(SQLModel, table=True):
     update_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
     password_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
     retiring_passwords: tuple[RetiringPassword, ...] = Field(sa_type=_Passwords, sa_column_kwargs=_EMPTY)
+
+
+class HsmKey(SQLModel, table=True):
+    """model.hsm_keys.HsmKeyRecord"""
+
+    __tablename__ = "hsm_key"
+    __table_args__ = (
+        CheckConstraint(_one_of("purpose", Purpose, Purpose.IMPORT), name="ck_hsm_key_purpose"),
+        CheckConstraint(_one_of("state", HsmKeyState), name="ck_hsm_key_state"),
+        CheckConstraint("requester = '' OR requester <> approver", name="ck_hsm_key_two_people"),
+    )
+
+    purpose: str = Field(primary_key=True)
+    generation: int = Field(primary_key=True)
+    state: str
+    requester: str = Field(max_length=64)
+    request_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    approver: str = Field(max_length=64)
+    approve_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    use_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    destroy_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    revision: int
+    mac: bytes
+    mac_generation: int
 
 
 class CredentialUse(SQLModel, table=True):

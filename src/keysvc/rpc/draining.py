@@ -1,0 +1,73 @@
+"""Stopping a gRPC server so that no call is lost: what was begun is finished, what comes later is never seen by it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import structlog
+
+from keysvc.rpc.holding import Inbound
+
+GRACE_SECONDS = 10.0
+"""For calls in flight, from when their clients are told to go."""
+_SETTLE_SECONDS = 0.1
+"""For connections that are being made, and for what was received to reach a thread."""
+_SENT_AGAIN_SECONDS = 0.3
+"""Until TCP sends again what was held back."""
+_ROUNDS = 5
+_LOOK_SECONDS = 0.005
+
+log = structlog.get_logger(__name__)
+
+
+class Drain:
+    """Run once, by one thread."""
+
+    def __init__(self, server: grpc.Server, inbound: Inbound, waiting: Callable[[], int]) -> None:
+        """`waiting` tells how many calls wait for a thread."""
+        self._server = server
+        self._inbound = inbound
+        self._waiting = waiting
+
+    def run(self) -> None:
+        """Blocks until the server has stopped."""
+        self._inbound.hold_connections()
+        time.sleep(_SETTLE_SECONDS)
+        self._hold_between_calls()
+        # Clients are told GOAWAY, and make new calls elsewhere.
+        self._server.stop(GRACE_SECONDS)
+        if not self._comes_about(lambda: not self._calls(), GRACE_SECONDS):
+            log.warning("drain.cut_off", calls=len(self._calls()))
+        # Tells each client which call was the last one seen: those held back were not, and are made elsewhere.
+        self._server.stop(None).wait()
+
+    def _hold_between_calls(self) -> None:
+        """Calls of which a part was received are let in whole. One that has not come on since the last look may wait
+        for its client for ever, as a stream does."""
+        seen: set[Any] = set()
+        for _ in range(_ROUNDS):
+            self._inbound.hold_data()
+            time.sleep(_SETTLE_SECONDS)
+            self._comes_about(lambda: not self._waiting(), GRACE_SECONDS)
+            half = {call for call in self._calls() if "receive_message" in call.due}
+            if half <= seen:
+                return
+            seen |= half
+            self._inbound.let_data_in()
+            time.sleep(_SENT_AGAIN_SECONDS)
+        self._inbound.hold_data()
+
+    def _calls(self) -> list[Any]:
+        """All that were begun and have not been answered to the last byte. gRPC tells nobody, but it knows."""
+        return list(self._server._state.rpc_states)  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def _comes_about(self, done: Callable[[], bool], seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not done():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK_SECONDS)
+        return True

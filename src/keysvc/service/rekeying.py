@@ -1,0 +1,202 @@
+"""Carrying out what two administrators agreed to: a newer key takes over, and what hangs on the older one moves to it.
+
+In this order, each step of which may be the last for today: the newer key is put into use; rows move to it, a batch to
+a change, beside the service; where none is left the older one is destroyed. Every change reads under the epoch's lock
+which key is the newest, so once the newer one is in use no row is ever written with the older one again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from keysvc.hsm.keys import KeyShape, WrappedKey
+from keysvc.hsm.token import Token
+from keysvc.model.errors import Integrity, KeysvcError, Misconfigured
+from keysvc.model.hsm_keys import HsmKeyRecord, HsmKeyState, Purpose, hsm_key_name
+from keysvc.model.names import CredentialName, merchant_name, principal_name, tokens_name
+from keysvc.model.principals import PrincipalKind, PrincipalRecord
+from keysvc.model.records import KeyRecord, MerchantRecord, SlotRecord, TokenSetRecord
+from keysvc.model.sealed import Sealed
+from keysvc.service.bootstrap import BINDING_TEXT, BOUND_PURPOSES
+from keysvc.service.calls import Clock, itself, record
+from keysvc.service.integrity import Sealer
+from keysvc.store.changes import Change
+from keysvc.store.rekeying import TABLES, Place, place_of
+from keysvc.store.store import Store
+
+BATCH = 200
+"""Rows of one change: others wait for it no longer than for any other."""
+MOVED: dict[Purpose, tuple[type[Sealed], ...]] = {
+    Purpose.WRAPPING: (KeyRecord,),
+    Purpose.ROW: tuple(TABLES),
+    Purpose.DIGEST: (),
+    Purpose.AUDIT: (),
+}
+"""What can be moved. Of a digest the secret is not known: it goes when its secret is renewed. A signature stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One batch: how many rows moved, and what is wrong with those that did not."""
+
+    rows: int
+    stuck: tuple[str, ...]
+
+
+class Rekeying:
+    """One purpose's. For one thread, in a process that serves no calls."""
+
+    def __init__(self, store: Store, token: Token, sealer: Sealer, purpose: Purpose, now: Clock) -> None:
+        self._store = store
+        self._token = token
+        self._sealer = sealer
+        self._purpose = purpose
+        self._now = now
+        self._caller = itself(f"hsm rotate-{purpose}-key")
+
+    def approved(self) -> int | None:
+        """The generation that was agreed to and is not in use, None where there is none. Raises Misconfigured."""
+        with self._store.change() as change:
+            for key in self._in_state(change, HsmKeyState.APPROVED):
+                self._require_two(change, key)
+                return key.generation
+        return None
+
+    def put_into_use(self) -> None:
+        """From the commit on all that is new is made with the newest key. Raises Misconfigured."""
+        with self._store.change() as change:
+            approved = self._in_state(change, HsmKeyState.APPROVED)
+            if not approved:
+                raise Misconfigured(f"No {self._purpose} key is agreed to: request one, and have it approved")
+            key = approved[0]
+            self._require_two(change, key)
+            self._token.find_keys()
+            if key.generation != self._token.newest(self._purpose):
+                raise Misconfigured(f"{key.name} is not the newest {self._purpose} key of the token")
+            now = self._now()
+            self._retire(change, key.generation - 1)
+            used = replace(key, state=HsmKeyState.CURRENT, use_time=now, revision=key.revision + 1)
+            change.hsm_keys.put(self._sealer.seal(used))
+            if self._purpose in BOUND_PURPOSES:
+                check_value = self._token.keyed_digest(self._purpose, key.generation, BINDING_TEXT)
+                change.hsm_keys.bind(self._purpose, key.generation, check_value)
+            change.hsm_keys.count_change(key.name)
+            self._record(change, key.name, key.generation, now)
+
+    def retiring(self) -> list[int]:
+        """The generations that are to go, the oldest first. Raises Integrity."""
+        with self._store.change() as change:
+            return [key.generation for key in self._in_state(change, HsmKeyState.RETIRING)]
+
+    def hanging(self, generation: int) -> int:
+        """Rows that are to move, or to end."""
+        return self._store.hanging(self._purpose, generation)
+
+    def move(self, generation: int) -> Iterator[Moved]:
+        """Moves rows off the generation, a batch to a change. May be left at any time, and begun anew."""
+        for record_type in MOVED[self._purpose]:
+            after: Place = None
+            while True:
+                with self._store.change() as change:
+                    rows = change.hsm_keys.batch(self._purpose, record_type, generation, after, BATCH)
+                    moved = self._move(change, rows)
+                yield moved
+                if len(rows) < BATCH:
+                    break
+                after = place_of(rows[-1])
+
+    def finish(self, generation: int, destroy: Callable[[], None]) -> bool:
+        """Destroys the generation where nothing hangs on it any more; False where something does.
+
+        The lock is held meanwhile, so that nothing is restored from elsewhere in between. Were the commit to fail, the
+        key is gone all the same, and the next run says so.
+        """
+        with self._store.change() as change:
+            found = [key for key in self._in_state(change, HsmKeyState.RETIRING) if key.generation == generation]
+            if not found or change.hsm_keys.count(self._purpose, generation):
+                return False
+            key, now = found[0], self._now()
+            gone = replace(key, state=HsmKeyState.DESTROYED, destroy_time=now, revision=key.revision + 1)
+            change.hsm_keys.put(self._sealer.seal(gone))
+            change.hsm_keys.unbind(self._purpose, generation)
+            change.hsm_keys.count_change(key.name)
+            self._record(change, key.name, generation, now)
+            destroy()
+        return True
+
+    def _in_state(self, change: Change, state: HsmKeyState) -> list[HsmKeyRecord]:
+        """By generation. Raises Integrity."""
+        found = [key for key in change.hsm_keys.all() if key.purpose is self._purpose and key.state is state]
+        for key in found:
+            self._sealer.check(key, key.name)
+        return found
+
+    def _require_two(self, change: Change, key: HsmKeyRecord) -> None:
+        """Raises Misconfigured unless two administrators who still are asked and approved."""
+        for principal_id in (key.requester, key.approver):
+            principal = change.principal(principal_id)
+            if principal is not None:
+                self._sealer.check(principal, principal_name(principal_id))
+            if principal is None or not principal.active or principal.kind is not PrincipalKind.ADMIN:
+                raise Misconfigured(
+                    f"{principal_name(principal_id)}, who agreed to {key.name}, is no active administrator any more:"
+                    " withdraw it, and ask anew"
+                )
+        if key.requester == key.approver:
+            raise Misconfigured(
+                f"{key.name} was asked for and approved by one administrator: withdraw it, and ask anew"
+            )
+
+    def _retire(self, change: Change, generation: int) -> None:
+        known = [k for k in change.hsm_keys.all() if (k.purpose, k.generation) == (self._purpose, generation)]
+        if known:
+            before = replace(known[0], state=HsmKeyState.RETIRING, revision=known[0].revision + 1)
+            change.hsm_keys.put(self._sealer.seal(before))
+        else:
+            first = HsmKeyRecord(purpose=self._purpose, generation=generation, state=HsmKeyState.RETIRING)
+            change.hsm_keys.add(self._sealer.seal(first))
+
+    def _move(self, change: Change, rows: Sequence[Sealed]) -> Moved:
+        stuck = []
+        for row in rows:
+            try:
+                self._sealer.check(row, name_of(row))
+                change.hsm_keys.put(self._sealer.seal(self._rewrapped(row)))
+            except (Integrity, _Unmovable) as error:
+                stuck.append(error.message)
+        return Moved(len(rows) - len(stuck), tuple(stuck))
+
+    def _rewrapped(self, row: Sealed) -> Sealed:
+        if self._purpose is not Purpose.WRAPPING or not isinstance(row, KeyRecord):
+            return row
+        wrapped = WrappedKey(row.mac, KeyShape(row.hmac_algorithm), row.material, row.generation)
+        moved = self._token.rewrap(wrapped)
+        if moved is None:
+            raise _Unmovable(f"{name_of(row)} cannot move inside the token: renew it")
+        return replace(row, material=moved.material, generation=moved.generation)
+
+    def _record(self, change: Change, name: str, version: int, time: datetime) -> None:
+        record(change, self._caller, name, version=version, time=time)
+
+
+class _Unmovable(KeysvcError):
+    """A key whose wrapping key lets none go."""
+
+    reason = "UNMOVABLE"
+
+
+def name_of(row: Sealed) -> str:
+    """Of the resource that a row belongs to."""
+    match row:
+        case PrincipalRecord():
+            return principal_name(row.principal_id)
+        case HsmKeyRecord():
+            return hsm_key_name(row.purpose, row.generation)
+        case TokenSetRecord():
+            return tokens_name(row.merchant_id)
+        case SlotRecord() | KeyRecord():
+            return str(CredentialName(row.merchant_id, row.slot))
+        case MerchantRecord():
+            return merchant_name(row.merchant_id)
