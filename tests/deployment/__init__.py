@@ -1,0 +1,1 @@
+"""The manifests for Kubernetes, as far as they can be tried without a cluster."""
