@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from keysvc.cli import development, wiring
+from keysvc.cli import wiring
+from keysvc.cli.beside import Dev, progress, settings_of
 from keysvc.cli.files import private_file
-from keysvc.cli.settings import Settings, read_settings
+from keysvc.cli.settings import Settings
 from keysvc.hsm.module import Module
 from keysvc.model.audit import ChainEnd, SignedHead, time_text
 from keysvc.model.errors import HsmUnavailable, Misconfigured
@@ -29,7 +28,6 @@ from keysvc.store.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="The audit record.")
 
-Dev = Annotated[bool, typer.Option("--dev", help="Of `keysvc dev`: its token and database, under KEYSVC_HOME.")]
 _HEAD = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 
 
@@ -48,13 +46,13 @@ def verify(
 ) -> None:
     """Check every event of the audit record, and every signature over it. Names the first event that is wrong."""
     noted = [_parse_head(text) for text in head or []]
-    settings = _settings(dev=dev)
+    settings = settings_of(dev=dev)
     # One call at a time is made of the token.
     config = replace(wiring.token_config(settings), workers=1)
     with wiring.opened(settings, Module(config.module_path), config) as core:
         require_bound(core.store, core.token)
         check = ChainCheck(core.store, AuditSigner(core.token), noted)
-        with _bar() as bar:
+        with progress() as bar:
             task = bar.add_task("events", total=check.total)
             for checked in check.run():
                 bar.update(task, completed=checked)
@@ -72,19 +70,14 @@ def export(
     after: Annotated[int, typer.Option(min=0, metavar="SEQUENCE", help="Only the events after this one.")] = 0,
 ) -> None:
     """Write the events as JSON lines, in the chain's order. Needs no token."""
-    with _database(_settings(dev=dev)) as store:
+    with _database(settings_of(dev=dev)) as store:
         reader = AuditReader(store)
         end, _ = reader.head()
-        with private_file(output) if output else nullcontext(sys.stdout) as file, _bar() as bar:
+        with private_file(output) if output else nullcontext(sys.stdout) as file, progress() as bar:
             task = bar.add_task("events", total=max(0, end.sequence - after))
             for page in reader.pages(after, PAGE):
                 file.writelines(f"{json_line(event)}\n" for event in page)
                 bar.advance(task, len(page))
-
-
-def _settings(*, dev: bool) -> Settings:
-    settings = read_settings()
-    return development.found(settings) if dev else settings
 
 
 @contextmanager
@@ -121,13 +114,3 @@ def _told(report: Report) -> Iterator[str]:
         yield f"signed up to event {report.signed.sequence}, at {time_text(report.signed.time)}"
         yield f"{report.unsigned} events since then rest on the chain alone"
     yield f"head {report.end.sequence}:{report.end.hash}"
-
-
-def _bar() -> Progress:
-    """On stderr, and only where somebody watches."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # Left to itself it would send what stands on stdout to its own console.
-    return Progress(
-        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
-        redirect_stdout=False, redirect_stderr=False,
-    )  # fmt: skip

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from keysvc.cli import development, wiring
+from keysvc.cli import wiring
+from keysvc.cli.beside import Dev, settings_of
 from keysvc.cli.settings import read_settings
 from keysvc.hsm.module import Module
 from keysvc.model.audit import time_text
@@ -35,11 +36,11 @@ def upgrade() -> None:
 @app.command("accept-restored")
 def accept_restored(
     *,
-    dev: Annotated[bool, typer.Option("--dev", help="Of `keysvc dev`, under KEYSVC_HOME.")] = False,
+    dev: Dev = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask. All keysvc processes are stopped.")] = False,
 ) -> None:
     """Take an older database as it is, where no newer backup is left. What was revoked since is live again."""
-    settings = development.found(read_settings()) if dev else read_settings()
+    settings = settings_of(dev=dev)
     config = replace(wiring.token_config(settings), workers=1)
     with wiring.opened(settings, Module(config.module_path), config) as core:
         if core.store.bindings():

@@ -13,7 +13,20 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import typer
 
-from keysvc.cli import audit, database, development, fleet, hardening, logs, remote, rotate, sharing, wiring, worker
+from keysvc.cli import (
+    audit,
+    database,
+    development,
+    fleet,
+    hardening,
+    hsm,
+    logs,
+    remote,
+    rotate,
+    sharing,
+    wiring,
+    worker,
+)
 from keysvc.cli.certificates import DevCertificates, key_of
 from keysvc.cli.first_admin import ADMIN, ensure_admin, replace_password
 from keysvc.cli.settings import check_encryption, read_settings, read_so_pin
@@ -24,6 +37,7 @@ from keysvc.model.errors import KeysvcError
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(database.app, name="db")
 app.add_typer(audit.app, name="audit")
+app.add_typer(hsm.app, name="hsm")
 app.command()(rotate.rotate)
 app.command()(fleet.status)
 

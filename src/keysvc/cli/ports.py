@@ -21,10 +21,10 @@ def reserved(listen: str, variable: str) -> Iterator[str]:
     port = int(text)
     with ExitStack() as stack:
         try:
-            for family, kind, protocol, _, place in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM):
-                taken = stack.enter_context(socket.socket(family, kind, protocol))
+            for family, _, _, _, place in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM):
                 # The first one's port is that of all the others: localhost has two addresses.
-                port = _bind(taken, (place[0], port, *place[2:]))
+                port = _free(family, (place[0], port, *place[2:]))
+                stack.enter_context(_kept(family, (place[0], port, *place[2:])))
         except OSError:
             raise Misconfigured(
                 f"Cannot listen on {listen}: is the port taken? Set {variable} to another address"
@@ -32,13 +32,30 @@ def reserved(listen: str, variable: str) -> Iterator[str]:
         yield f"{host}:{port}"
 
 
-def _bind(taken: socket.socket, place: tuple[object, ...]) -> int:
-    """Shared only after it was bound alone: shared at once, it would be bound beside a stranger."""
-    if taken.family == socket.AF_INET6:
-        taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    # Connections that ended a moment ago are nobody's.
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    taken.bind(place)
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    port: int = taken.getsockname()[1]
-    return port
+def _free(family: int, place: tuple[object, ...]) -> int:
+    """The port, if nobody has it. One that is shared would be had beside a stranger who shares it too. Raises OSError."""
+    with _socket(family, socket.SO_REUSEADDR) as probe:  # of connections that ended a moment ago nothing is left
+        probe.bind(place)
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _kept(family: int, place: tuple[object, ...]) -> socket.socket:
+    """Bound so that only processes of this user that share it have it too. Raises OSError."""
+    kept = _socket(family, socket.SO_REUSEPORT)
+    try:
+        kept.bind(place)
+    except OSError:
+        # Remains of connections to a process that did not share it, for a minute. The next best: whoever binds
+        # it as servers do may have it too, but only while no worker listens.
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(place)
+    return kept
+
+
+def _socket(family: int, option: int) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    made.setsockopt(socket.SOL_SOCKET, option, 1)
+    if family == socket.AF_INET6:
+        made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    return made

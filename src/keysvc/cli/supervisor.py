@@ -102,8 +102,7 @@ class Supervisor:
 
     def _watch(self, wakeups: Wakeups) -> None:
         """Replaces workers that die. Returns where none is left, nor may be started. Raises EndAsked."""
-        while self._workers or self._due:
-            self._bury()
+        while self._left():
             if wakeups.roll_asked():
                 self._roll(wakeups)
             elif (due := min(self._due.items(), key=lambda item: item[1], default=None)) is None:
@@ -112,6 +111,10 @@ class Supervisor:
                 wakeups.wait(left)
             else:
                 self._replace(due[0], wakeups)
+
+    def _left(self) -> bool:
+        self._bury()
+        return bool(self._workers or self._due)
 
     def _roll(self, wakeups: Wakeups) -> bool:
         """One after another ends and is started anew. Stops at the first that does not start: the others serve on."""

@@ -12,6 +12,7 @@ from keysvc.client.received import ReceivedWebhook
 from keysvc.client.results import Kind, NewSecret, Result, RotationStep, Scheme, SignedWebhook, Verdict, text_of
 from keysvc.client.sync import Client
 from keysvc.v1.credential_pb2 import Credential
+from keysvc.v1.hsm_key_pb2 import HsmKey
 from keysvc.v1.rotation_pb2 import KeyTraffic, Rotation
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Client",
     "CreateOptions",
     "Credential",
+    "HsmKey",
     "KeyTraffic",
     "Kind",
     "NewSecret",

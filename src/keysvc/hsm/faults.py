@@ -68,3 +68,8 @@ def from_code(code: int) -> pkcs11.PKCS11Error:
 
 def classify(error: pkcs11.PKCS11Error) -> Fault:
     return _CLASSES.get(type(error), Fault.UNKNOWN)
+
+
+def code_of(error: pkcs11.PKCS11Error) -> str:
+    """For the log: the library's name of it, with what it says of itself, if anything."""
+    return ": ".join(filter(None, (type(error).__name__, str(error))))

@@ -15,7 +15,7 @@ import pkcs11
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from pkcs11 import GCMParams, Mechanism, ObjectClass, Session
 
-from keysvc.hsm import attributes
+from keysvc.hsm import attributes, keyring
 from keysvc.hsm.connection import Connection
 from keysvc.hsm.handles import Handle
 from keysvc.hsm.keys import BoundKey, KeyShape, NewKey, WrappedKey, handle_of, hmac_algorithm
@@ -182,6 +182,17 @@ def rewrap(connection: Connection, session: Session, key: WrappedKey) -> NewKey 
     if not constant_time.compare_digest(before, after):
         raise pkcs11.DeviceError("a key that was wrapped again is another")
     return NewKey(material, generation)
+
+
+def destroy_key(connection: Connection, _session: Session, purpose: Purpose, generation: int) -> None:
+    """Destroys a key of the token's own, if it is there."""
+    writing = connection.token.open(rw=True)
+    try:
+        for key in keyring.find(writing):
+            if (key.purpose, key.generation) == (purpose, generation):
+                key.object.destroy()
+    finally:
+        writing.close()
 
 
 def find_keys(connection: Connection, session: Session) -> None:

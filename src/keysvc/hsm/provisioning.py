@@ -47,6 +47,15 @@ def _missing(session: Session) -> list[Purpose]:
     return [purpose for purpose in Purpose if purpose not in present]
 
 
+def ensure(module: Module, config: TokenConfig, so_pin: str | None, purpose: Purpose, generation: int) -> str:
+    """Makes a key unless it is there; returns its label. Raises as `make` does."""
+    with _logged_in(module, config) as session:
+        found = [key for key in keyring.find(session) if (key.purpose, key.generation) == (purpose, generation)]
+    if found:
+        return label_of(purpose, generation, found[0].wrap_by)
+    return make(module, config, so_pin, purpose, generation)
+
+
 def make(module: Module, config: TokenConfig, so_pin: str | None, purpose: Purpose, generation: int) -> str:
     """Makes a key and returns its label. Raises Misconfigured or PKCS11Error."""
     label = label_of(purpose, generation)
@@ -71,13 +80,6 @@ def generate(session: Session, spec: KeySpec, label: str) -> None:
         spec.key_type, spec.bits, label=label, store=True, capabilities=spec.capabilities,
         mechanism=mechanism, template=spec.template(),
     )  # fmt: skip
-
-
-def destroy(session: Session, purpose: Purpose, generation: int) -> None:
-    """Destroys a key, if it is there. Needs a read-write session."""
-    for key in keyring.find(session):
-        if (key.purpose, key.generation) == (purpose, generation):
-            key.object.destroy()
 
 
 def _make_trusted(module: Module, config: TokenConfig, so_pin: str, spec: KeySpec, label: str) -> None:

@@ -7,7 +7,7 @@ which key is the newest, so once the newer one is in use no row is ever written 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -107,7 +107,7 @@ class Rekeying:
                     break
                 after = place_of(rows[-1])
 
-    def finish(self, generation: int, destroy: Callable[[], None]) -> bool:
+    def finish(self, generation: int) -> bool:
         """Destroys the generation where nothing hangs on it any more; False where something does.
 
         The lock is held meanwhile, so that nothing is restored from elsewhere in between. Were the commit to fail, the
@@ -123,7 +123,7 @@ class Rekeying:
             change.hsm_keys.unbind(self._purpose, generation)
             change.hsm_keys.count_change(key.name)
             self._record(change, key.name, generation, now)
-            destroy()
+            self._token.destroy_key(self._purpose, generation)
         return True
 
     def _in_state(self, change: Change, state: HsmKeyState) -> list[HsmKeyRecord]:

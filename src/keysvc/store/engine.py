@@ -18,6 +18,7 @@ from keysvc.store.postgresql import Silent, give_time, postgresql_engine
 POOL_SIZE = 20
 _BUSY_MILLISECONDS = 1000
 _AUTOCOMMIT = "AUTOCOMMIT"
+_SECONDS = "keysvc_seconds"
 _OUT_OF_REACH = (OperationalError, InternalError, DatabaseError)
 """The last as it is, not the kinds derived from it: SQLite tells so of a file that is no database."""
 
@@ -52,7 +53,9 @@ def open_engine(url: str) -> Engine:
         event.listen(engine, "begin", _begin_immediate)
         return engine
     if parsed.drivername == "postgresql+psycopg":
-        return postgresql_engine(parsed, POOL_SIZE)
+        engine = postgresql_engine(parsed, POOL_SIZE)
+        event.listen(engine, "begin", _give_time)
+        return engine
     raise Misconfigured(f"KEYSVC_DATABASE_URL names {parsed.drivername}: keysvc runs on sqlite and postgresql")
 
 
@@ -66,10 +69,9 @@ def reader_of(engine: Engine) -> Engine:
     return engine.execution_options(isolation_level=_AUTOCOMMIT)
 
 
-def allow(connection: Connection, seconds: float) -> None:
-    """Lets the statements of this transaction take so long. (SQLite's take as long as they need.)"""
-    if connection.dialect.name == "postgresql":
-        give_time(connection, seconds)
+def patient(engine: Engine, seconds: float) -> Engine:
+    """The same connections for transactions that run beside the calls: a statement, or SQLite's lock, may take so long."""
+    return engine.execution_options(**{_SECONDS: seconds})
 
 
 def unavailable(error: BaseException | None) -> StoreUnavailable:
@@ -104,5 +106,19 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 
 def _begin_immediate(connection: Any) -> None:
     """Takes the write lock at the start: two changes never find out midway that they collide."""
-    if connection.get_execution_options().get("isolation_level") != _AUTOCOMMIT:
+    options = connection.get_execution_options()
+    if options.get("isolation_level") == _AUTOCOMMIT:
+        return
+    if _SECONDS in options:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {round(options[_SECONDS] * 1000)}")
+    try:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        if _SECONDS in options:
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+
+
+def _give_time(connection: Connection) -> None:
+    seconds = connection.get_execution_options().get(_SECONDS)
+    if seconds is not None:
+        give_time(connection, seconds)

@@ -9,7 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import Column, ColumnElement, Connection, Table, and_, delete, func, insert, or_, select, tuple_, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Table,
+    Text,
+    and_,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    type_coerce,
+    update,
+)
 
 from keysvc.model.hsm_keys import HsmKeyRecord, Purpose
 from keysvc.model.principals import PrincipalRecord
@@ -57,7 +72,7 @@ def _is(column: Column[Any], *more: ColumnElement[bool]) -> Any:
 
 def _listed(column: Column[Any]) -> Any:
     """A list that is kept as JSON, one of whose elements names the generation."""
-    return lambda generation: column.like(f'%"generation":{generation},%')
+    return lambda generation: type_coerce(column, Text).like(f'%"generation":{generation},%')
 
 
 _CONDITIONS: dict[tuple[Purpose, str], Any] = {

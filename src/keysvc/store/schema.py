@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from keysvc.model.errors import Misconfigured
-from keysvc.store.engine import allow, errors_told_apart, reader_of
+from keysvc.store.engine import errors_told_apart, patient, reader_of
 
 _LOCK = 0x6B657973
 """The advisory lock of upgrades on PostgreSQL: an arbitrary number, the same in every version."""
@@ -25,9 +25,8 @@ def upgrade(engine: Engine) -> tuple[str | None, str | None]:
     """
     config = _config()
     try:
-        with errors_told_apart(), engine.begin() as connection:
+        with errors_told_apart(), patient(engine, _UPGRADE_SECONDS).begin() as connection:
             if connection.dialect.name == "postgresql":
-                allow(connection, _UPGRADE_SECONDS)
                 connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
                 connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")

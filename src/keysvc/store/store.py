@@ -25,7 +25,7 @@ from keysvc.model.uses import Uses
 from keysvc.store import audit_log, fleet, own_tables, queries, rekeying, uses
 from keysvc.store.audit_log import EventFilter, HeadSigner
 from keysvc.store.changes import REQUEST, Change, current_epoch
-from keysvc.store.engine import allow, reader_of
+from keysvc.store.engine import patient, reader_of
 from keysvc.store.epoch import CHANGE, EpochReader
 from keysvc.store.queries import KEY, Owner, Theirs
 from keysvc.store.rows import table_of
@@ -53,6 +53,7 @@ class Store:
         self._engine = engine
         self._sign = sign
         self._reader = reader_of(engine)
+        self._beside = patient(engine, BESIDE_SECONDS)
         self._turn = threading.Lock()
         self.epoch = EpochReader(engine)
         self._reach = self.epoch.reach
@@ -60,7 +61,7 @@ class Store:
     @contextmanager
     def change(self) -> Iterator[Change]:
         """One transaction: committed at the end, undone by any exception. Blocks while another runs."""
-        with self._writing() as connection:
+        with self._writing(self._engine) as connection:
             change = Change(connection, self._sign)
             self.epoch.require_reached(change.epoch)
             self._keys_counted(change.keys_counted)
@@ -112,7 +113,7 @@ class Store:
     def use_jwt(self, principal_id: str, jti_hash: bytes, expire_time: datetime) -> bool:
         """Notes a JWT's use. False where it was used before, on any replica."""
         row = {"principal": principal_id, "jti_hash": jti_hash, "expire_time": expire_time}
-        with self._writing() as connection:
+        with self._writing(self._engine) as connection:
             added = upsert(connection, USED_JWT).on_conflict_do_nothing().returning(USED_JWT.c.principal)
             return connection.execute(added, row).first() is not None
 
@@ -141,13 +142,11 @@ class Store:
     def hanging(self, purpose: Purpose, generation: int) -> int:
         """Rows that hang on a generation. Reads tables from end to end."""
         with self._connected() as connection:
-            allow(connection, BESIDE_SECONDS)
             return rekeying.count(connection, purpose, generation)
 
     def add_uses(self, batch: Uses) -> None:
         if batch:
-            with self._writing() as connection:
-                allow(connection, BESIDE_SECONDS)
+            with self._writing(self._beside) as connection:
                 uses.add(connection, batch)
 
     def forget_uses(self) -> None:
@@ -163,8 +162,7 @@ class Store:
         """In transactions of their own: others' changes and notes have their turn between."""
         more = True
         while more:
-            with self._writing() as connection:
-                allow(connection, BESIDE_SECONDS)
+            with self._writing(self._beside) as connection:
                 more = some(connection)
 
     def expired_keys(self, now: datetime) -> list[tuple[str, Slot, int]]:
@@ -176,8 +174,7 @@ class Store:
     def forget_before(self, jwts_before: datetime, requests_before: datetime, changes_kept: int) -> None:
         """Deletes old request_ids, ended JWTs, and all but the newest changes."""
         newest = select(func.coalesce(func.max(CHANGE.c.epoch), 0)).scalar_subquery()
-        with self._writing() as connection:
-            allow(connection, BESIDE_SECONDS)
+        with self._writing(self._beside) as connection:
             connection.execute(delete(REQUEST).where(REQUEST.c.time < requests_before))
             connection.execute(delete(USED_JWT).where(USED_JWT.c.expire_time < jwts_before))
             connection.execute(delete(CHANGE).where(CHANGE.c.epoch <= newest - changes_kept))
@@ -193,7 +190,7 @@ class Store:
             {"purpose": purpose, "generation": generation, "check_value": check_value}
             for (purpose, generation), check_value in check_values.items()
         ]
-        with self._writing() as connection:
+        with self._writing(self._engine) as connection:
             connection.execute(insert(BINDING), rows)
 
     def close(self) -> None:
@@ -205,13 +202,13 @@ class Store:
             return query(connection, *args, **kwargs)
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
+    def _writing(self, engine: Engine) -> Iterator[Connection]:
         self._reach.require()
         # Writers take turns here: in SQLite they would poll for the lock, and starve each other.
         if not self._turn.acquire(timeout=TURN_SECONDS):
             raise StoreUnavailable("Too many changes wait for the database: try again")
         try:
-            with self._reach.visit(), self._engine.begin() as connection:
+            with self._reach.visit(), engine.begin() as connection:
                 yield connection
         finally:
             self._turn.release()

@@ -1,0 +1,92 @@
+"""Carrying out the replacement of a token key on the token and the database, each step with a login of its own."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from keysvc.cli import wiring
+from keysvc.cli.beside import progress
+from keysvc.cli.remote import Stopped
+from keysvc.cli.settings import Settings
+from keysvc.hsm import provisioning
+from keysvc.hsm.module import Module
+from keysvc.model.hsm_keys import Purpose
+from keysvc.service.bootstrap import require_bound
+from keysvc.service.rekeying import Rekeying
+
+SETTLE_SECONDS = 3.0
+"""Between the last row's move and the end of its old key: calls that read the row before it moved are answered."""
+_NAMED = 20
+"""Rows that could not be moved which are named."""
+_HOW = {
+    Purpose.WRAPPING: "renew or revoke those credentials",
+    Purpose.ROW: "find out who altered those rows, and restore them",
+    Purpose.DIGEST: "renew the REST API keys, API passwords, Lib Lite tokens and principals' passwords made before it",
+}
+"""What frees a generation of what does not move by itself."""
+
+
+class Replacement:
+    """Of one purpose's key. May be stopped at any time: all state is in the database."""
+
+    def __init__(self, settings: Settings, purpose: Purpose, so_pin: str | None) -> None:
+        self._settings = settings
+        self._purpose = purpose
+        self._so_pin = so_pin
+        self._config = wiring.token_config(settings)
+        self._module = Module(self._config.module_path)
+
+    def approved(self) -> int | None:
+        """The generation that two administrators agreed to, None where there is none."""
+        with self._rekeying() as rekeying:
+            return rekeying.approved()
+
+    def retiring(self) -> list[int]:
+        """The generations that are to go."""
+        with self._rekeying() as rekeying:
+            return rekeying.retiring()
+
+    def put_into_use(self, generation: int) -> None:
+        """Makes the key, unless a run before did, and has it make all that is new."""
+        label = provisioning.ensure(self._module, self._config, self._so_pin, self._purpose, generation)
+        with self._rekeying() as rekeying:
+            rekeying.put_into_use()
+        typer.echo(f"{label} makes all that is new from now on")
+
+    def empty(self, generation: int) -> None:
+        """Moves what hangs on the generation, and destroys it. Raises Stopped where something does not move."""
+        old = f"{self._purpose}-{generation}"
+        with self._rekeying() as rekeying:
+            moved, stuck = _moved(rekeying, generation, old)
+            if moved:
+                typer.echo(f"moved {moved} rows off keysvc-{old}")
+                time.sleep(SETTLE_SECONDS)
+            if rekeying.finish(generation):
+                typer.echo(f"destroyed keysvc-{old}")
+                return
+            left = rekeying.hanging(generation)
+        for line in stuck[:_NAMED]:
+            typer.echo(f"  {line}")
+        raise Stopped(f"{left} rows hang on keysvc-{old}, which stays until they are gone: {_HOW[self._purpose]}")
+
+    @contextmanager
+    def _rekeying(self) -> Iterator[Rekeying]:
+        with wiring.opened(self._settings, self._module, self._config) as core:
+            require_bound(core.store, core.token)
+            yield Rekeying(core.store, core.token, core.sealer, self._purpose, core.now)
+
+
+def _moved(rekeying: Rekeying, generation: int, old: str) -> tuple[int, list[str]]:
+    """How many rows moved, and what is wrong with the others."""
+    rows, stuck = 0, list[str]()
+    with progress() as bar:
+        task = bar.add_task(f"rows of {old}", total=rekeying.hanging(generation))
+        for batch in rekeying.move(generation):
+            rows += batch.rows
+            stuck += batch.stuck
+            bar.update(task, completed=rows)
+    return rows, stuck
