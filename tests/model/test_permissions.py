@@ -17,6 +17,7 @@ HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"]
 REFLECTION = reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"]
 CHANGING = (
     "Create", "Renew", "Revoke", "Import", "Swap", "Schedule", "Activate", "Suspend", "Terminate", "Update", "Disable",
+    "Request", "Approve", "Withdraw",
 )  # fmt: skip
 VIEWING = ("Get", "List", "Summarize")
 USING = ("Generate", "Verify", "Encrypt", "Decrypt", "Sign", "BatchVerify")

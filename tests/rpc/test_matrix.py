@@ -39,7 +39,7 @@ RULES = {
     },
     ("AUDITOR",): {
         "may": "GetMerchant ListMerchants GetCredential ListCredentials GetRotation SummarizeCredentials ListTokens"
-               " GetPrincipal ListPrincipals ListAuditEvents GetAuditHead",
+               " GetPrincipal ListPrincipals ListAuditEvents GetAuditHead ListHsmKeys",
     },
 }  # fmt: skip
 """The rules of the domain, in words; not made from the table that they are to check. Each request of a batch is held
@@ -67,6 +67,7 @@ WRONG: dict[str, Any] = {
     "request_id": "no id!", "page_size": -1, "etag": "no etag", "hmac_algorithm": 99, "secret_format": 99,
     "recipient_public_key": "no key", "additional_data": bytes(64 * 1024 + 1), "token_id": "no id!", "kind": 99,
     "due_within": {"seconds": -1}, "used_within": {"seconds": -1}, "rotate_before": {"nanos": -1}, "scheme": 99,
+    "purpose": 99,
 }  # fmt: skip
 """Values that are taken by no rpc, by their fields' names."""
 NOWHERE = "principals/nobody-has-this-id"
@@ -98,9 +99,8 @@ class Subject:
 
 def is_about_a_merchant(path: str) -> bool:
     fields = METHODS[path].input_type.fields_by_name
-    return not path.startswith(("/keysvc.v1.PrincipalService/", "/keysvc.v1.AuditService/")) and bool(
-        {"name", "parent"} & set(fields)
-    )
+    others = ("/keysvc.v1.PrincipalService/", "/keysvc.v1.AuditService/", "/keysvc.v1.HsmKeyService/")
+    return not path.startswith(others) and bool({"name", "parent"} & set(fields))
 
 
 def takes_a_slot(path: str) -> bool:

@@ -152,17 +152,38 @@ def test_moved_is_called_only_when_the_epoch_moved(database: Database, move: Cal
     assert [2, 3] == seen
 
 
-def test_an_epoch_that_went_back_has_moved(database: Database, move: Callable[[], None]) -> None:
-    """The database was restored from a copy."""
-    reader = EpochReader(database.engine())
+def test_an_epoch_that_went_back_is_refused_for_good(
+    database: Database, store: Store, move: Callable[[], None]
+) -> None:
+    """An older database was put there, or a standby took over that had lost commits: revoked keys stand in it."""
     seen: list[int] = []
     move()
     move()
-    reader.read(seen.append)
+    store.epoch.read(seen.append)
+    for value in (1, 2, 9):
+        database.execute(f"UPDATE epoch SET value = {value}")
+        with pytest.raises(StoreUnavailable, match="epoch 1 after 2"):
+            store.epoch.read(seen.append)
+        with pytest.raises(StoreUnavailable, match="older"):
+            store.merchant("m-0")
+        with pytest.raises(StoreUnavailable, match="older"):
+            move()
+    assert [2] == seen
+    database.store().epoch.read(seen.append)
+    assert [2, 9] == seen
+
+
+def test_a_change_finds_out_by_itself_that_the_epoch_went_back(
+    database: Database, store: Store, move: Callable[[], None]
+) -> None:
+    """The database may be replaced between a call's look at the epoch and its change."""
+    move()
+    move()
+    store.epoch.read(lambda _epoch: None)
     database.execute("UPDATE epoch SET value = 1")
-    reader.read(seen.append)
-    reader.close()
-    assert [2, 1] == seen
+    with pytest.raises(StoreUnavailable, match="epoch 1 after 2"):
+        move()
+    assert 2 == database.count("merchant")
 
 
 def test_every_call_sees_what_was_committed_before_it_arrived(store: Store, move: Callable[[], None]) -> None:

@@ -22,8 +22,8 @@ from keysvc.store.queries import Owner
 from keysvc.store.store import Store
 from store.records import A_USE, NOON, a_merchant
 
-SOON = 8.0
-"""Seconds within which a call that cannot be answered is told so: five for a lock, and some for a busy machine."""
+SOON = 2.0
+"""Seconds within which a call that cannot be answered is told so."""
 SEEN = 3
 """Calls that may find a connection of before the outage."""
 
@@ -94,7 +94,7 @@ def test_a_stopped_postgresql_is_told_by_every_call_and_found_again(stoppable: S
 
 @pytest.mark.parametrize("name", ["epoch", "merchant", "change"])
 def test_cut_connections_fail_one_call_at_most(postgres_store: Store, postgres_database: Database, name: str) -> None:
-    """The first call that finds its connection broken knows that all of before the cut are."""
+    """The first call that finds its connection broken knows that all of before the cut are. The epoch is read again."""
     for call in CALLS.values():
         call(postgres_store)
     with postgres_store.change(), postgres_store._connected(), postgres_store._connected():
@@ -106,7 +106,7 @@ def test_cut_connections_fail_one_call_at_most(postgres_store: Store, postgres_d
             CALLS[name](postgres_store)
         except StoreUnavailable:
             failures += 1
-    assert failures <= 1
+    assert failures <= (0 if name == "epoch" else 1)
 
 
 def test_the_reader_sees_what_was_committed_while_it_was_cut(

@@ -33,7 +33,7 @@ def reserved(listen: str, variable: str) -> Iterator[str]:
 
 
 def _free(family: int, place: tuple[object, ...]) -> int:
-    """The port, if nobody has it. One that is shared would be had beside a stranger who shares it too. Raises OSError."""
+    """The port, if nobody has it: bound to be shared, it would be had beside a stranger. Raises OSError."""
     with _socket(family, socket.SO_REUSEADDR) as probe:  # of connections that ended a moment ago nothing is left
         probe.bind(place)
         port: int = probe.getsockname()[1]
@@ -48,6 +48,8 @@ def _kept(family: int, place: tuple[object, ...]) -> socket.socket:
     except OSError:
         # Remains of connections to a process that did not share it, for a minute. The next best: whoever binds
         # it as servers do may have it too, but only while no worker listens.
+        kept.close()
+        kept = _socket(family, socket.SO_REUSEPORT)
         kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         kept.bind(place)
     return kept

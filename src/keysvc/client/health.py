@@ -12,6 +12,7 @@ from typing import Any
 
 import grpc
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
@@ -62,11 +63,11 @@ def _connection(address: str, seconds: float) -> socket.socket:
 
 def _a_name_of(pem: bytes) -> str:
     """One that the certificate holds. An address of this machine is seldom in it."""
+    certificate = x509.load_pem_x509_certificate(pem)
+    common = [str(attribute.value) for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
     try:
-        names = (
-            x509.load_pem_x509_certificate(pem).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        )
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return "localhost"
+        return next(iter(common), "localhost")
     dns, addresses = names.get_values_for_type(x509.DNSName), names.get_values_for_type(x509.IPAddress)
     return next((str(name).replace("*", "any") for name in (*dns, *addresses)), "localhost")

@@ -74,6 +74,7 @@ class Token:
 
     def rewrap(self, key: WrappedKey) -> NewKey | None:
         """The same key under the newest wrapping key; None where its generation lets none go."""
+        self.newest(Purpose.WRAPPING)  # looks for it, where it must
         return self._with_key(operations.rewrap, key)
 
     def random(self, size: int) -> bytes:
@@ -90,14 +91,17 @@ class Token:
 
     def generate(self, shape: KeyShape, recipient: RSAPublicKey | None) -> NewKey:
         """A new key, wrapped, with its one copy: readable, or sealed to `recipient`."""
+        self.newest(Purpose.WRAPPING)  # looks for it, where it must
         return self._sessions.call(operations.generate, shape, recipient)
 
     def adopt(self, shape: KeyShape, value: bytes) -> NewKey:
         """Wraps a key that the process holds."""
+        self.newest(Purpose.WRAPPING)  # looks for it, where it must
         return self._sessions.call(operations.adopt, shape, value)
 
     def adopt_sealed(self, shape: KeyShape, sealed: bytes) -> NewKey:
         """Raises operations.Undecryptable or operations.UnusableKey."""
+        self.newest(Purpose.WRAPPING)  # looks for it, where it must
         return self._sessions.call(operations.adopt_sealed, shape, sealed)
 
     def forget(self, idents: Iterable[Hashable]) -> None:

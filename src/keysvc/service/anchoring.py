@@ -74,10 +74,7 @@ class Anchoring:
 
     def advance(self) -> None:
         """Moves the anchor to what is committed now, or makes it. Raises DatabaseOlder and AnchorNotKept."""
-        found = self._required()
-        anchor, new = _highest(found), self._committed()
-        if new is not None and (anchor is None or new.holds_more_than(anchor)):
-            self._put(new, list(found))
+        self._move(self._required())
 
     def keep(self) -> None:
         """Advances where nobody has for a while. For the rounds: tells in the log what is wrong."""
@@ -89,10 +86,11 @@ class Anchoring:
 
     def _advance_after(self, age: timedelta) -> None:
         try:
-            anchor = _highest(self._required())
+            found = self._required()
+            anchor = _highest(found)
             # A clock that is wrong must not keep everybody from writing.
             if anchor is None or abs(self._now() - anchor.time) >= age:
-                self.advance()
+                self._move(found)
         except DatabaseOlder as error:
             log.error("anchor.not_held", reason=error.message)
         except AnchorNotKept as error:
@@ -117,6 +115,11 @@ class Anchoring:
         if new is not None:
             self._put(new, stored)
         return Accepted(newest, anchor.time if anchor else None, epoch)
+
+    def _move(self, found: dict[bytes, Anchor]) -> None:
+        anchor, new = _highest(found), self._committed()
+        if new is not None and (anchor is None or new.holds_more_than(anchor)):
+            self._put(new, list(found))
 
     def _required(self) -> dict[bytes, Anchor]:
         """The anchors in the token, all of which the database holds. Raises DatabaseOlder."""

@@ -45,8 +45,10 @@ class AuditSigner:
         """Whether this may be the newest signature: the one seen, or a right one made since by any replica."""
         if last is None or last == self._seen:
             return last == self._seen
-        # A signature holds the one before it, so that none of those between can have been taken out.
-        return isinstance(last.sequence, int) and last.sequence > self.seen_sequence and self.made(last)
+        # A signature holds the one before it, so that none of those between can have been taken out. A key that was
+        # replaced signs nothing more: whoever got hold of it must not sign in the place of the one after it.
+        newer = isinstance(last.sequence, int) and last.sequence > self.seen_sequence
+        return newer and last.generation >= (self._seen.generation if self._seen else 0) and self.made(last)
 
     @property
     def seen_sequence(self) -> int:

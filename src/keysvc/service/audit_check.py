@@ -60,6 +60,8 @@ class ChainCheck:
         self._first_time: datetime | None = None
         self._last_time: datetime | None = None
         self._page = PAGE
+        self._generation = 0
+        """Of the newest signature that was checked."""
 
     @property
     def total(self) -> int:
@@ -148,6 +150,12 @@ class ChainCheck:
                     f"The signature over audit event {place.sequence} is wrong: the token's audit key did not make it,"
                     " or the signature before it is not the one that it follows"
                 )
+            if head.generation < self._generation:
+                raise Integrity(
+                    f"The signature over audit event {place.sequence} is of audit key {head.generation}, which was"
+                    f" replaced by {self._generation} before it"
+                )
+            self._generation = head.generation
             if head.hash != place.hash:
                 raise Integrity(f"Audit event {place.sequence} is not the one that was signed{self._rewritten()}")
         if any(noted != place.hash for noted in self._noted.get(place.sequence, [])):

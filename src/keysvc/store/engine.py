@@ -70,7 +70,7 @@ def reader_of(engine: Engine) -> Engine:
 
 
 def patient(engine: Engine, seconds: float) -> Engine:
-    """The same connections for transactions that run beside the calls: a statement, or SQLite's lock, may take so long."""
+    """The same connections for what runs beside the calls: a statement, or SQLite's lock, may take so long."""
     return engine.execution_options(**{_SECONDS: seconds})
 
 

@@ -61,7 +61,7 @@ class Store:
     @contextmanager
     def change(self) -> Iterator[Change]:
         """One transaction: committed at the end, undone by any exception. Blocks while another runs."""
-        with self._writing(self._engine) as connection:
+        with self._writing() as connection:
             change = Change(connection, self._sign)
             self.epoch.require_reached(change.epoch)
             self._keys_counted(change.keys_counted)
@@ -113,7 +113,7 @@ class Store:
     def use_jwt(self, principal_id: str, jti_hash: bytes, expire_time: datetime) -> bool:
         """Notes a JWT's use. False where it was used before, on any replica."""
         row = {"principal": principal_id, "jti_hash": jti_hash, "expire_time": expire_time}
-        with self._writing(self._engine) as connection:
+        with self._writing() as connection:
             added = upsert(connection, USED_JWT).on_conflict_do_nothing().returning(USED_JWT.c.principal)
             return connection.execute(added, row).first() is not None
 
@@ -190,7 +190,7 @@ class Store:
             {"purpose": purpose, "generation": generation, "check_value": check_value}
             for (purpose, generation), check_value in check_values.items()
         ]
-        with self._writing(self._engine) as connection:
+        with self._writing() as connection:
             connection.execute(insert(BINDING), rows)
 
     def close(self) -> None:
@@ -202,13 +202,13 @@ class Store:
             return query(connection, *args, **kwargs)
 
     @contextmanager
-    def _writing(self, engine: Engine) -> Iterator[Connection]:
+    def _writing(self, engine: Engine | None = None) -> Iterator[Connection]:
         self._reach.require()
         # Writers take turns here: in SQLite they would poll for the lock, and starve each other.
         if not self._turn.acquire(timeout=TURN_SECONDS):
             raise StoreUnavailable("Too many changes wait for the database: try again")
         try:
-            with self._reach.visit(), engine.begin() as connection:
+            with self._reach.visit(), (engine or self._engine).begin() as connection:
                 yield connection
         finally:
             self._turn.release()

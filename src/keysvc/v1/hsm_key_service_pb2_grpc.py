@@ -84,7 +84,7 @@ class HsmKeyServiceServicer:
 
     def ApproveHsmKey(self, request, context):
         """Agrees to what another asked for.
-        For: ADMIN, another than the requester: else PERMISSION_DENIED. FAILED_PRECONDITION (HSM_KEY_STATE) where it is not
+        For: ADMIN. The requester itself gets PERMISSION_DENIED. FAILED_PRECONDITION (HSM_KEY_STATE) where it is not
         REQUESTED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
