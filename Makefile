@@ -23,7 +23,7 @@ endef
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: run
 run: $(READY) ## Serve on loopback, with a token and a database of its own in var/
@@ -39,6 +39,11 @@ test: $(READY) ## Run the tests
 soak: $(READY) ## Run the endurance tests at their full length
 	@hsm/install.sh test
 	KEYSVC_SOAK=1 .venv/bin/pytest --timeout 3600 tests/endurance $(ARGS)
+
+.PHONY: test-containers
+test-containers: $(READY) ## Run the tests of the image and of hsm/docker-compose.yml, in containers
+	@hsm/install.sh test
+	tests/containers/engine.sh .venv/bin/pytest --timeout 900 --no-fold-skipped tests/containers $(ARGS)
 
 .PHONY: bench
 bench: $(READY) ## Measure the speed of calls
@@ -83,6 +88,10 @@ pins: $(READY) ## Check that the lock has what pyproject.toml asks for
 		echo ".ci/requirements.txt is not what pyproject.toml asks for: run make lock" >&2
 		exit 1
 	}
+	if grep -vE '^ *(#|$$)' .ci/requirements-run.txt | grep -vxFf .ci/requirements.txt; then
+		echo "these pins of .ci/requirements-run.txt are not those of .ci/requirements.txt: run make lock" >&2
+		exit 1
+	fi
 
 .PHONY: proto
 proto: $(READY) ## Generate the code anew from the protos
@@ -96,9 +105,13 @@ format: $(READY) ## Format the code, and mend what can be mended
 
 .PHONY: lock
 lock: $(READY) ## Pin what pyproject.toml asks for; pins that still fit stay
-	@CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/pip-compile --quiet --extra dev --extra traces --generate-hashes --allow-unsafe \
-		--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(ARGS) \
-		--output-file .ci/requirements.txt pyproject.toml
+	@pin() {
+		CUSTOM_COMPILE_COMMAND='make lock' .venv/bin/pip-compile --quiet --extra traces --generate-hashes --allow-unsafe \
+			--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host "$$@" pyproject.toml
+	}
+	pin --extra dev $(ARGS) --output-file .ci/requirements.txt
+	# What the image has: of these pins, those that keysvc runs with, and what builds it.
+	pin --build-deps-for wheel --constraint .ci/requirements.txt --output-file .ci/requirements-run.txt
 
 .PHONY: clean
 clean: ## Remove .venv and all caches; var/ stays

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing for a purpose: run, bench, test, venv.
+# Installs the Debian packages that are missing for a purpose: run, bench, test, containers, venv.
 # Says what it installs, and nothing when nothing is missing. The Makefile calls it.
 set -euo pipefail
 
@@ -7,8 +7,10 @@ packages_for() {
     case "$1" in
         run) echo softhsm2 ;;
         bench) echo softhsm2 nghttp2-client ;; # h2load, a load that costs less than a Python client
-        # A database, a compiler for PKCS#11 modules that misbehave, the bench, which is tested too, and the README's curl.
-        test) echo softhsm2 postgresql gcc libc6-dev nghttp2-client curl ;;
+        # A database, a compiler for PKCS#11 modules that misbehave, the bench, which is tested too, the README's curl, and
+        # networks that are cut.
+        test) echo softhsm2 postgresql gcc libc6-dev nghttp2-client curl iproute2 ;;
+        containers) echo docker.io docker-compose debootstrap ca-certificates ;; # an engine, and what images are built on
         venv) echo python3-venv ;; # Debian's python3 makes no environment without it
         *) return 1 ;;
     esac
@@ -35,7 +37,7 @@ install_packages() {
 
 purpose=${1-}
 packages=$(packages_for "$purpose") || {
-    echo "usage: hsm/install.sh run|bench|test|venv" >&2
+    echo "usage: hsm/install.sh run|bench|test|containers|venv" >&2
     exit 2
 }
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then

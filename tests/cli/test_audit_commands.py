@@ -169,8 +169,8 @@ def test_verify_names_the_first_wrong_event(home: Path, statement: str) -> None:
     assert_refused(audit(home, "verify"), TAMPERED[statement])
 
 
-def test_a_truncated_end_with_nothing_left_to_tell_of_it_needs_a_head_from_elsewhere(home: Path) -> None:
-    """The log's audit.signed line is such a head."""
+def test_a_truncated_end_with_nothing_left_to_tell_of_it_is_told_by_a_head_from_elsewhere(home: Path) -> None:
+    """The log's audit.signed line is such a head, and the token's anchor holds one."""
     logged = (home.parent / "home.log").read_text()
     heads = re.findall(r"audit\.signed.*hash=.*?([0-9a-f]{64}).*sequence=.*?(\d+)", logged)
     digest, sequence = heads[-1]
@@ -181,7 +181,7 @@ def test_a_truncated_end_with_nothing_left_to_tell_of_it_needs_a_head_from_elsew
         "DELETE FROM audit_head WHERE sequence > 5",
     ):
         tamper(home, statement)
-    assert 0 == audit(home, "verify").returncode
+    assert_refused(audit(home, "verify"), f"lacks its event {EVENTS}", "anchor")
     assert_refused(audit(home, "verify", "--head", f"{sequence}:{digest}"), "Audit event 6 is missing")
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -37,16 +39,22 @@ def wait_until_not_serving(channel: grpc.Channel, meanwhile: int) -> None:
     watch.cancel()
 
 
-def wait_until_turned_away(server: DevServer, merchant: str) -> None:
+def wait_until_nobody_listens(server: DevServer) -> None:
     """Health says so first, so that callers may go elsewhere before they are refused."""
-    with server.client() as late:
-        until(lambda: code_of(lambda: ask(late, "GetMerchant", name=merchant)) is grpc.StatusCode.UNAVAILABLE, 3)
+    host, _, port = server.address.rpartition(":")
+
+    def refuses() -> bool:
+        with socket.socket() as caller:
+            caller.settimeout(0.05)  # for a moment nothing is answered
+            return caller.connect_ex((host, int(port))) == errno.ECONNREFUSED
+
+    until(refuses)
 
 
 def in_flight(client: Client, threads: ThreadPoolExecutor, name: str) -> Future[Any]:
     """A change that waits for the database."""
     waiting = threads.submit(ask, client, "CreateCredential", name=name)
-    time.sleep(0.3)
+    time.sleep(0.1)
     assert not waiting.done()
     return waiting
 
@@ -54,7 +62,7 @@ def in_flight(client: Client, threads: ThreadPoolExecutor, name: str) -> Future[
 def test_a_call_in_flight_finishes_and_no_new_one_begins(tmp_path: Path) -> None:
     server = DevServer(tmp_path / "home").start()
     pid = server.pid
-    with server.client() as client, ThreadPoolExecutor(1) as threads:
+    with server.client() as client, ThreadPoolExecutor(2) as threads:
         merchant = client.active_merchant("m")
         name, used = slot_of(merchant, "primary-hmac-key"), slot_of(merchant, "secondary-hmac-key")
         ask(client, "CreateCredential", name=used)
@@ -63,10 +71,12 @@ def test_a_call_in_flight_finishes_and_no_new_one_begins(tmp_path: Path) -> None
         with held_database(server) as lock:
             waiting = in_flight(client, threads, name)
             wait_until_not_serving(client.channel, pid)
-            wait_until_turned_away(server, merchant)
+            wait_until_nobody_listens(server)
+            late = threads.submit(code_of, lambda: ask(client, "GetMerchant", name=merchant))
             assert not waiting.done()
             lock.execute("ROLLBACK")
         made = waiting.result(timeout=20)
+    assert grpc.StatusCode.UNAVAILABLE is late.result(timeout=20)
     assert 0 == server.stop()
     server.start()
     with server.client() as client:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from keysvc.hsm.keyring import Purpose
+from keysvc.model.hsm_keys import Purpose
 from keysvc.model.audit import SIGN_EVERY, ChainEnd, event_hash, head_bytes
 from keysvc.model.errors import HsmUnavailable
 from keysvc.service import audit_check

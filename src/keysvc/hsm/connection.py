@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import pkcs11
 from pkcs11 import Attribute, Session, Token
 
-from keysvc.hsm import attributes, keyring, leaks
+from keysvc.hsm import attributes, keyring, lacks, leaks, offers
 from keysvc.hsm.handles import HandleCache
 from keysvc.hsm.keyring import Keyring
 from keysvc.hsm.keys import BoundKey, WrappedKey, handle_of
+from keysvc.hsm.lacks import Lack
 from keysvc.hsm.module import Module
 from keysvc.hsm.signer import Signer
 from keysvc.hsm.wrapping import WrappingKey
@@ -40,6 +42,8 @@ class TokenConfig:
     pin: str = field(repr=False)
     workers: int = 16
     handle_cache: int = 4096
+    allowed: frozenset[Lack] = frozenset()
+    """What the token may lack."""
 
 
 @dataclass(slots=True)
@@ -56,6 +60,7 @@ class Connection:
     known_answer_key: int
     in_use: dict[Attribute, Any]
     """The template of unwrapped keys that this token takes."""
+    lacking: frozenset[Lack]
 
     def open_worker(self) -> Session:
         return self.token.open(attribute_mapper=attributes.Mapper())
@@ -96,9 +101,7 @@ class Connection:
 
     def find_keys(self, session: Session) -> None:
         """Looks for the token's own keys anew: others may have made or destroyed some. Raises Misconfigured."""
-        found = keyring.load(session)
-        leaks.refuse(session, found, found.wrapping.keys() - self.keyring.wrapping.keys())
-        self.keyring = found
+        self.keyring = _right_keys(session, self.lacking, self.keyring.wrapping)
 
 
 class NoSuchGeneration(KeyError):
@@ -139,21 +142,31 @@ def connect(module: Module, config: TokenConfig) -> Connection:
 
 def _set_up(module: Module, config: TokenConfig, token: Token, login: Session) -> Connection:
     holder = token.open(attribute_mapper=attributes.Mapper())
+    lacking = offers.tried(login).lacking
+    lacks.require_allowed(lacking, config.allowed)
     known_answer_key, in_use = _known_answer_key(holder)
     connection = Connection(
         token=token,
         login=login,
         holder=holder,
         holder_lock=threading.Lock(),
-        keyring=keyring.load(login),
+        keyring=_right_keys(login, lacking, known=()),
         handles=HandleCache(config.handle_cache),
         signer=Signer(module),
         known_answer_key=known_answer_key,
         in_use=in_use,
+        lacking=lacking,
     )
     connection.signer.measure(holder, known_answer_key, HmacAlgorithm.HMAC_SHA256)
-    leaks.refuse(login, connection.keyring, connection.keyring.wrapping)
     return connection
+
+
+def _right_keys(session: Session, lacking: frozenset[Lack], known: Collection[int]) -> Keyring:
+    """The token's keys, none weaker than this token can make them. `known` wrapping keys were tried before."""
+    found = keyring.load(session, lacking)
+    if Lack.UNWRAP_TEMPLATE not in lacking:
+        leaks.refuse(session, found, found.wrapping.keys() - known)
+    return found
 
 
 def _known_answer_key(holder: Session) -> tuple[int, dict[Attribute, Any]]:

@@ -8,7 +8,7 @@ Merchants' keys are not here: they stand wrapped in SQL.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pkcs11
@@ -17,7 +17,8 @@ from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Se
 
 from keysvc.hsm import attributes
 from keysvc.hsm.keys import handle_of
-from keysvc.hsm.wrapping import Wrap, WrappingKey
+from keysvc.hsm.lacks import Lack
+from keysvc.hsm.wrapping import Wrap, WrappingKey, as_asked, then_sealed
 from keysvc.model.errors import Misconfigured
 from keysvc.model.hsm_keys import Purpose
 
@@ -32,7 +33,8 @@ class KeySpec:
     key_type: KeyType
     bits: int
     capabilities: MechanismFlag
-    mechanisms: tuple[Mechanism, ...]
+    mechanisms: tuple[Mechanism, ...] | None
+    """CKA_ALLOWED_MECHANISMS, where the token has it."""
     unwrapped: dict[Attribute, Any] | None = None
     """What a key unwrapped by it is made to be, whatever the caller asks (CKA_UNWRAP_TEMPLATE)."""
 
@@ -40,11 +42,20 @@ class KeySpec:
         template = {
             **attributes.SEALED_FROM_BIRTH,
             Attribute.MODIFIABLE: False,
-            Attribute.ALLOWED_MECHANISMS: self.mechanisms,
         }
+        if self.mechanisms is not None:
+            template[Attribute.ALLOWED_MECHANISMS] = self.mechanisms
         if self.unwrapped is not None:
             template[Attribute.UNWRAP_TEMPLATE] = self.unwrapped
         return template
+
+    def without(self, lacking: frozenset[Lack]) -> KeySpec:
+        """The same, as a token that lacks so much can make and show it."""
+        return replace(
+            self,
+            mechanisms=None if Lack.ALLOWED_MECHANISMS in lacking else self.mechanisms,
+            unwrapped=None if Lack.UNWRAP_TEMPLATE in lacking else self.unwrapped,
+        )
 
 
 _MAC_KEY = KeySpec(KeyType.GENERIC_SECRET, 256, MechanismFlag.SIGN, (Mechanism.SHA256_HMAC,))
@@ -127,9 +138,13 @@ def label_of(purpose: Purpose, generation: int, wrap_by: Wrap = Wrap.KEY_WRAP_PA
     return f"keysvc-{purpose}-{generation}{suffix}"
 
 
-def load(session: Session) -> Keyring:
-    """Finds the keys and checks each; raises Misconfigured naming what is missing or weaker."""
+def load(session: Session, lacking: frozenset[Lack] = frozenset()) -> Keyring:
+    """Finds the keys and checks each; raises Misconfigured naming what is missing or weaker.
+
+    A token that is known to be `lacking` something is not asked for it.
+    """
     found = find(session)
+    take_out = then_sealed if Lack.UNWRAP_TEMPLATE in lacking else as_asked
     handles: dict[Purpose, dict[int, int]] = {purpose: {} for purpose in Purpose}
     wrapping: dict[int, WrappingKey] = {}
     for key in found:
@@ -138,8 +153,8 @@ def load(session: Session) -> Keyring:
             raise Misconfigured(f"The token holds two keys labelled {name}: remove the one that does not belong")
         handles[key.purpose][key.generation] = handle_of(key.object)
         if key.purpose is Purpose.WRAPPING:
-            wrapping[key.generation] = WrappingKey(handle_of(key.object), key.wrap_by, _trusted(key.object))
-        _check(key.object, _spec_of(key), label_of(key.purpose, key.generation, key.wrap_by))
+            wrapping[key.generation] = WrappingKey(handle_of(key.object), key.wrap_by, _trusted(key.object), take_out)
+        _check(key.object, _spec_of(key).without(lacking), label_of(key.purpose, key.generation, key.wrap_by))
     missing = [f"keysvc-{purpose}" for purpose in Purpose if not handles[purpose]]
     if missing:
         raise Misconfigured(f"The token lacks {', '.join(missing)}: run `keysvc init`")
@@ -199,8 +214,9 @@ def _check(key: pkcs11.Object, spec: KeySpec, label: str) -> None:
         **{attribute: bool(flag & spec.capabilities) for attribute, flag in uses.items()},
         Attribute.KEY_TYPE: spec.key_type,
         _SIZE[spec.key_type]: spec.bits // 8,
-        Attribute.ALLOWED_MECHANISMS: tuple(int(m) for m in spec.mechanisms),
     }
+    if spec.mechanisms is not None:
+        wanted[Attribute.ALLOWED_MECHANISMS] = tuple(int(m) for m in spec.mechanisms)
     for attribute, value in wanted.items():
         try:
             found = key[attribute]

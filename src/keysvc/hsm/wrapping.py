@@ -10,13 +10,13 @@ another trusted key, and for nothing else (CKA_WRAP_WITH_TRUSTED). See docs/deci
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 import pkcs11
-from pkcs11 import Attribute, Mechanism, MechanismFlag, ObjectClass, Session
+from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Session
 
 from keysvc.hsm import attributes
 from keysvc.hsm.keys import BoundKey, KeyShape
@@ -42,12 +42,67 @@ class Wrap(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Wrapped:
+    """What is unwrapped, and what it is to be."""
+
+    key_type: KeyType
+    blob: bytes = field(repr=False)
+    mechanism: Mechanism
+    parameter: bytes | None
+    capabilities: MechanismFlag
+    template: Mapping[Attribute, Any]
+
+
+TakeOut = Callable[[BoundKey, Wrapped], pkcs11.SecretKey]
+"""How an unwrapping key is asked for what it holds: it depends on what the token makes of the template."""
+
+
+def as_asked(by: BoundKey, wrapped: Wrapped) -> pkcs11.SecretKey:
+    """For tokens that make of a key what the template says, or refuse. Raises PKCS11Error."""
+    key: pkcs11.SecretKey = by.unwrap_key(
+        ObjectClass.SECRET_KEY, wrapped.key_type, wrapped.blob, mechanism=wrapped.mechanism,
+        mechanism_param=wrapped.parameter, capabilities=wrapped.capabilities, template=wrapped.template,
+    )  # fmt: skip
+    return key
+
+
+def then_sealed(by: BoundKey, wrapped: Wrapped) -> pkcs11.SecretKey:
+    """For tokens that make of it what they like: it is sealed as soon as it is out. Raises PKCS11Error.
+
+    openCryptoki 3.8 makes every unwrapped key readable, and refuses a template that asks for an extractable one.
+    """
+    try:
+        key = as_asked(by, wrapped)
+    except (pkcs11.AttributeReadOnly, pkcs11.TemplateInconsistent):
+        rest = {name: value for name, value in wrapped.template.items() if name not in _SEALS}
+        key = as_asked(by, replace(wrapped, template=rest))
+    try:
+        _seal(key, wrapped.template)
+    except pkcs11.PKCS11Error:
+        key.destroy()
+        raise
+    return key
+
+
+_SEALS = (Attribute.SENSITIVE, Attribute.EXTRACTABLE)
+
+
+def _seal(key: pkcs11.SecretKey, template: Mapping[Attribute, Any]) -> None:
+    for name in _SEALS:
+        if name in template and key[name] != template[name]:
+            key[name] = template[name]
+            if key[name] != template[name]:
+                raise pkcs11.TemplateInconsistent(f"CKA_{name.name} stays {key[name]}")
+
+
+@dataclass(frozen=True, slots=True)
 class WrappingKey:
     """One generation, by its handle."""
 
     handle: int
     wrap_by: Wrap
     movable: bool
+    take_out: TakeOut = as_asked
 
     def wrap(self, session: Session, key: pkcs11.Object) -> bytes:
         """The key as SQL keeps it. Raises PKCS11Error."""
@@ -67,11 +122,9 @@ class WrappingKey:
     ) -> pkcs11.SecretKey:
         """The key as a session object of `template`. Raises PKCS11Error."""
         iv, blob = (None, material) if self.wrap_by is Wrap.KEY_WRAP_PAD else (material[:_BLOCK], material[_BLOCK:])
-        key: pkcs11.SecretKey = BoundKey(session, self.handle).unwrap_key(
-            ObjectClass.SECRET_KEY, shape.key_type, blob, mechanism=self.wrap_by.mechanism, mechanism_param=iv,
-            capabilities=capabilities, template={**template, **self._bound()},
-        )  # fmt: skip
-        return key
+        asked = {**template, **self._bound()}
+        wrapped = Wrapped(shape.key_type, blob, self.wrap_by.mechanism, iv, capabilities, asked)
+        return self.take_out(BoundKey(session, self.handle), wrapped)
 
     def _bound(self) -> dict[Attribute, Any]:
         """What the token asks to be said of a key that it unwraps with a trusted key, be it for use or on its way."""
