@@ -66,7 +66,7 @@ def verifying(server: DevServer) -> Iterator[list[str]]:
                 verdict = ask(client, "VerifyHmac", name=merchant, message=b"order", mac=signed.mac)
                 answers.append(result_of(verdict))
                 new = ask(client, "RenewCredential", name=slot_of(merchant, "primary-hmac-key"))
-                mac = mac_of(key_of(new.secret.value), b"order")
+                mac = mac_of(key_of(new.secret.value, "HEX"), b"order")
                 answers.append(result_of(ask(client, "VerifyHmac", name=merchant, message=b"order", mac=mac)))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]

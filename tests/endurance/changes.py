@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from endurance.history import CREATE, RENEW, REVOKE, REVOKE_ONE, SWAP, Changed, Span
-from endurance.keys import API_KEY_PAIR, HMAC_PAIR, Key
+from endurance.history import CREATE, RENEW, REVOKE, REVOKE_ONE, SWAP, Changed
+from endurance.keys import API_KEY_PAIR, HMAC_PAIR, Key, Place
 from endurance.recorder import Board, Recorder
+from endurance.spans import Span
 from keysvc.v1 import credential_service_pb2 as pb
 from keysvc.v1 import rotation_pb2 as rpb
 from keysvc.v1.credential_pb2 import Credential
@@ -38,48 +40,61 @@ class Changes:
 
     def revoke(self, credential: str) -> None:
         """Every key of the slot."""
-        span, answer = self._call(REVOKE, pb.RevokeCredentialRequest(name=credential))
+        request = pb.RevokeCredentialRequest(name=credential, request_id=new_id())
+        span, answer = self._call(REVOKE, request)
         if answer is not None:
-            self._recorder.events.append(Changed(span, REVOKE, Key(credential, answer.credential.version)))
+            ended = Key(credential, answer.credential.version)
+            self._recorder.events.append(Changed(span, REVOKE, ended, request_id=request.request_id))
 
     def revoke_one(self, credential: str, version: int) -> None:
         """Just this retiring key."""
-        request = pb.RevokeCredentialRequest(name=credential, version=version)
+        request = pb.RevokeCredentialRequest(name=credential, version=version, request_id=new_id())
         span, answer = self._recorder.call(
             REVOKE, request, name=credential, slot=Key(credential, 0).slot, recorded_as=REVOKE_ONE, version=version
         )
         if answer is not None:
-            self._recorder.events.append(Changed(span, REVOKE_ONE, Key(credential, version)))
+            self._recorder.events.append(
+                Changed(span, REVOKE_ONE, Key(credential, version), request_id=request.request_id)
+            )
 
     def swap(self, merchant: str, pair: tuple[str, str]) -> None:
-        request = rpb.SwapCredentialsRequest(name=merchant, kind=KINDS[pair])
+        request = rpb.SwapCredentialsRequest(name=merchant, kind=KINDS[pair], request_id=new_id())
         span, answer = self._recorder.call(SWAP, request, name=merchant, slot=pair[0])
         if answer is not None:
+            credentials = [Key(slot.name, slot.version).place for slot in (answer.primary, answer.secondary)]
             self._recorder.events += [
-                _moved(span, answer.primary, answer.secondary),
-                _moved(span, answer.secondary, answer.primary),
+                moved(span, credentials[0], credentials[1], request.request_id),
+                moved(span, credentials[1], credentials[0], request.request_id),
             ]
 
     def _fill(self, method: str, request: Any) -> None:
+        request.request_id = new_id()
         span, answer = self._call(method, request)
         if answer is not None:
             key = Key(request.name, answer.credential.version, answer.secret.value)
             self._board.add(key)
-            self._recorder.events.append(Changed(span, method, key, _previous_ends(request, answer.credential)))
+            ends = _previous_ends(request, answer.credential)
+            self._recorder.events.append(Changed(span, method, key, ends, request_id=request.request_id))
 
     def _call(self, method: str, request: Any) -> tuple[Span, Any]:
         return self._recorder.call(method, request, name=request.name, slot=Key(request.name, 0).slot)
 
 
-def _moved(span: Span, into: Credential, out_of: Credential) -> Changed:
+def moved(span: Span, into: Place, out_of: Place, request_id: str) -> Changed:
     """Both slots count a version on, so the key stood in the other one a version before."""
-    return Changed(span, SWAP, Key(into.name, into.version), source=(out_of.name, out_of.version - 1))
+    return Changed(span, SWAP, Key(*into), source=(out_of[0], out_of[1] - 1), request_id=request_id)
 
 
-def _previous_ends(request: Any, credential: Credential) -> int | None:
+def new_id() -> str:
+    """A request_id, by which the audit record tells of the change."""
+    return uuid.uuid4().hex
+
+
+def _previous_ends(request: Any, credential: Credential) -> Span | None:
     """As the answer tells it, in nanoseconds since 1970."""
     if not (isinstance(request, pb.RenewCredentialRequest) and request.HasField("previous_ttl")):
         return None
     [expire_time] = [key.expire_time for key in credential.retiring if key.version == credential.version - 1]
     assert isinstance(expire_time, Timestamp)
-    return expire_time.ToNanoseconds()
+    ends = expire_time.ToNanoseconds()
+    return Span(ends, ends)

@@ -15,6 +15,7 @@ class Sizes:
     soak: bool
     stress_seconds: float
     rotation_seconds: float
+    replicas_seconds: float
     machine_examples: int
     machine_steps: int
     kills: int
@@ -26,6 +27,7 @@ SHORT = Sizes(
     False,
     stress_seconds=5,
     rotation_seconds=3,
+    replicas_seconds=10,
     machine_examples=20,
     machine_steps=20,
     kills=6,
@@ -36,6 +38,7 @@ FULL = Sizes(
     True,
     stress_seconds=20,
     rotation_seconds=60,
+    replicas_seconds=300,
     machine_examples=200,
     machine_steps=50,
     kills=50,

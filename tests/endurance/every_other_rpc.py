@@ -65,6 +65,17 @@ def the_record_is_read(caller: Caller) -> None:
     _ask(caller, "GetAuditHead")
 
 
+def a_token_key_is_asked_for(caller: Caller, other_id: str) -> None:
+    """And taken back, after another administrator agreed."""
+    other = _ask(caller, "CreatePrincipal", principal_id=other_id, principal={"kind": "ADMIN"})
+    name = _ask(caller, "RequestHsmKey", purpose="AUDIT").name
+    header = _basic(caller, other_id, other.password)
+    caller.call("ApproveHsmKey", message_of(path_of("ApproveHsmKey"), {"name": name}), header)
+    _ask(caller, "ListHsmKeys")
+    _ask(caller, "WithdrawHsmKey", name=name)
+    _ask(caller, "DisablePrincipal", name=other.principal.name)
+
+
 def _basic(caller: Caller, principal_id: str, password: str) -> str:
     encoded = base64.b64encode(f"{principal_id}:{password}".encode()).decode()
     caller.vault.watch("a password", password, bytes.fromhex(password))

@@ -8,30 +8,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
+from endurance.callers import CallerEvent
 from endurance.keys import Answer, Key, Place
+from endurance.spans import Span
 
 CREATE, RENEW, REVOKE = "CreateCredential", "RenewCredential", "RevokeCredential"
 REVOKE_ONE = "RevokeCredential of one version"
 SWAP = "SwapCredentials"
 FILLS = (CREATE, RENEW, SWAP)
 """The changes that put a key into a slot."""
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """Nanoseconds, both ends included. An end may be infinite."""
-
-    begin: float
-    end: float
-
-    def within(self, other: Span) -> bool:
-        return other.begin < self.begin and self.end < other.end
-
-    def touches(self, other: Span) -> bool:
-        return self.begin <= other.end and other.begin <= self.end
+SUSPEND, ACTIVATE = "SuspendMerchant", "ActivateMerchant"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +34,29 @@ class Changed:
     span: Span
     method: str
     key: Key
-    previous_ends: int | None = None
-    """When the overlap ends of the key before this one; None where that ended at once."""
+    previous_ends: Span | None = None
+    """When, or between when, the overlap ends of the key before this one; None where that ended at once."""
     source: Place | None = None
     """Where a swapped key stood before."""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A merchant that became active, or stopped being so. Without any it is active."""
+
+    span: Span
+    merchant: str
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stayed:
+    """A merchant that was to become so, and was so already."""
+
+    span: Span
+    merchant: str
+    active: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +105,11 @@ class Refused:
     reason: str
     version: int = 0
     """The one to be revoked."""
+    request: Any = field(default=None, repr=False, compare=False)
+    """The message. It may hold a secret."""
 
 
-Event = Changed | Verified | Signed | SignedByAll | Refused
+Event = Changed | Moved | Stayed | Verified | Signed | SignedByAll | Refused | CallerEvent
 
 
 def by_credential(events: Iterable[Event]) -> dict[str, list[Changed]]:

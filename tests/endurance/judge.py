@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from endurance import callers
 from endurance.history import (
     CREATE,
+    FILLS,
     RENEW,
     REVOKE,
     REVOKE_ONE,
     SWAP,
+    Changed,
     Event,
     Refused,
     Signed,
     SignedByAll,
-    Span,
+    Stayed,
     Verified,
     by_credential,
     disorder,
@@ -22,6 +25,11 @@ from endurance.history import (
 from endurance.keys import HMAC_PAIR, Key, Place, asked_slots, merchant_of
 from endurance.lives import Life, Lives
 from endurance.slots import MAX_RETIRING
+from endurance.spans import Span
+from endurance.states import States
+
+NOT_ACTIVE = "MERCHANT_NOT_ACTIVE"
+_NEED_ACTIVE = frozenset({CREATE, RENEW, SWAP, "GenerateHmac", "SignWebhook"})
 
 
 class Judge:
@@ -32,21 +40,27 @@ class Judge:
         changes = by_credential(self._events)
         self._disorder = disorder(changes)
         self._lives = Lives({} if self._disorder else changes)
+        self._states = States(self._events)
 
     def faults(self) -> list[str]:
         """Empty where nothing is wrong."""
-        return self._disorder or [f"{fault}: {event}" for event in self._events for fault in self._judge(event)]
+        found = [f"{fault}: {event}" for event in self._events for fault in self._judge(event)]
+        return self._disorder or [*found, *callers.faults(self._events)]
 
     def rightful(self) -> int:
         """How many verifications had to be accepted: with a key that was live all the time, where it was asked for."""
         return sum(
             self._lives.surely_lived(event.span, key, _asked(event.name, event.slot))
+            and self._surely(event, active=True)
             for event, key in self._presented()
         )
 
     def late(self) -> int:
-        """How many had to be refused since what had signed had ended before they began."""
-        return sum(event.span.begin > self._lives.whole(key).possibly.end for event, key in self._presented())
+        """How many had to be refused: what had signed had ended before they began, or its merchant was not active."""
+        return sum(
+            event.span.begin > self._lives.whole(key).possibly.end or self._surely(event, active=False)
+            for event, key in self._presented()
+        )
 
     def _presented(self) -> Iterator[tuple[Verified, Key]]:
         """What was signed by one key."""
@@ -59,18 +73,29 @@ class Judge:
     def _judge(self, event: Event) -> Iterator[str]:
         match event:
             case Verified() if event.answer.result == "VALID":
+                yield from self._judge_used(event)
                 yield from self._judge_valid(event)
             case Verified():
                 yield from self._judge_invalid(event)
             case Signed():
+                yield from self._judge_used(event)
                 yield from self._judge_signer(event.span, event.name, event.signer)
                 yield from self._judge_mac(event.signer, event.message, event.mac)
             case SignedByAll():
+                yield from self._judge_used(event)
                 yield from self._judge_signed_by_all(event)
             case Refused():
                 yield from self._judge_refused(event)
+            case Changed() if event.method in FILLS and self._not_active(event):
+                yield "a key was made while the merchant was not active"
+            case Stayed() if not self._states.possibly(event.span, event.merchant, active=event.active):
+                yield "a merchant was not moved, and was not there already"
             case _:
-                return  # changes were looked at together
+                return  # changes were looked at together, and callers are
+
+    def _judge_used(self, event: Verified | Signed | SignedByAll) -> Iterator[str]:
+        if self._surely(event, active=False):
+            yield "a key was used while the merchant was not active"
 
     def _judge_valid(self, event: Verified) -> Iterator[str]:
         life = self._lives.at.get((event.answer.credential, event.answer.version))
@@ -89,6 +114,12 @@ class Judge:
 
     def _judge_invalid(self, event: Verified) -> Iterator[str]:
         asked = _asked(event.name, event.slot)
+        if event.answer.result == NOT_ACTIVE:
+            if self._surely(event, active=True):
+                yield "the merchant was active"
+            return
+        if self._surely(event, active=False):
+            yield "the merchant was not active"
         if event.answer.result not in ("INVALID", "NO_LIVE_KEY"):
             yield "no such answer is right here"
         keys = [key for key in (self._lives.key(key.place) for key in event.keys) if key]
@@ -113,7 +144,7 @@ class Judge:
 
     def _judge_mac(self, signer: Place, message: bytes, mac: bytes) -> Iterator[str]:
         key = self._lives.key(signer)
-        if key is not None and key.mac(message) != mac:
+        if key is not None and key.text and key.mac(message) != mac:
             yield "the MAC is wrong"
 
     def _judge_signed_by_all(self, event: SignedByAll) -> Iterator[str]:
@@ -132,11 +163,22 @@ class Judge:
             yield "a live key did not sign"
 
     def _judge_refused(self, event: Refused) -> Iterator[str]:
+        if event.reason == NOT_ACTIVE and event.method in _NEED_ACTIVE:
+            if self._surely(event, active=True):
+                yield f"{event.reason} was not so"
+            return
         may_be = _EXCUSES.get((event.method, event.reason))
         if may_be is None:
             yield "nothing here is a reason to refuse"
         elif not may_be(event, _asked(event.name, event.slot), self._lives):
             yield f"{event.reason} was not so"
+
+    def _not_active(self, event: Changed) -> bool:
+        return self._states.surely(event.span, merchant_of(event.key.credential), active=False)
+
+    def _surely(self, event: Verified | Signed | SignedByAll | Refused, *, active: bool) -> bool:
+        """Whether its merchant was so all the time."""
+        return self._states.surely(event.span, merchant_of(event.name), active=active)
 
     def _surely_has_key(self, span: Span, asked: list[str]) -> bool:
         held = any(self._lives.surely_held(span, credential) for credential in asked)

@@ -135,8 +135,9 @@ def _names(method: str, field: str) -> list[str]:
     tokens = [f"{merchant}/tokens/{token}" for merchant in merchants for token in ("known", NEW)]
     principals = [f"principals/{TARGET}"] * 3 + [f"principals/{UNKNOWN}"]
     everything = [merchants[0], credentials[0], tokens[0], principals[0]]
-    if "Principal" in method:
-        return [*principals * 3, *everything]
+    if "Principal" in method or "HsmKey" in method:
+        hsm_keys = [f"hsmKeys/{purpose}-{generation}" for purpose in ("row", "audit") for generation in (1, 2)]
+        return [*(principals if "Principal" in method else hsm_keys) * 3, *everything]
     if method == "ListAuditEvents":
         return [*merchants, *principals, ""]
     if "Token" in method:

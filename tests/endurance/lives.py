@@ -6,21 +6,13 @@ A swap moves a key: it then stands in another place, which is a slot and a versi
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from endurance.history import CREATE, FILLS, REVOKE, REVOKE_ONE, Changed, Span
+from endurance.history import CREATE, FILLS, REVOKE, REVOKE_ONE, Changed
 from endurance.keys import Key, Place
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """The span in which something surely was so, and the longest in which it possibly was."""
-
-    surely: Span
-    possibly: Span
+from endurance.spans import Bounds, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +105,9 @@ def _life(birth: Changed, key: Key, successor: Changed | None, changes: list[Cha
     if successor and successor.method != CREATE:
         own_end.append(successor.span)
         # Until the renewal is done, the key is current and knows no end, even one that has passed.
-        ends = successor.previous_ends or 0
-        any_end.append(Span(max(successor.span.begin, ends), max(successor.span.end, ends)))
-    return Life(place, key, _bounds(birth.span, own_end), _bounds(birth.span, any_end))
+        ends = successor.previous_ends or successor.span
+        any_end.append(Span(max(successor.span.begin, ends.begin), max(successor.span.end, ends.end)))
+    return Life(place, key, Bounds.of(birth.span, own_end), Bounds.of(birth.span, any_end))
 
 
 def _held(changes: list[Changed]) -> Iterator[Bounds]:
@@ -123,10 +115,4 @@ def _held(changes: list[Changed]) -> Iterator[Bounds]:
     for birth in changes:
         if birth.method == CREATE:
             ends = [span for version, span in revokes.items() if version >= birth.key.version]
-            yield _bounds(birth.span, ends)
-
-
-def _bounds(birth: Span, ends: list[Span]) -> Bounds:
-    earliest = min((end.begin for end in ends), default=math.inf)
-    latest = min((end.end for end in ends), default=math.inf)
-    return Bounds(surely=Span(birth.end, earliest), possibly=Span(birth.begin, latest))
+            yield Bounds.of(birth.span, ends)

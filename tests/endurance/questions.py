@@ -9,7 +9,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-from endurance.history import Signed, SignedByAll, Verified
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from endurance.history import Refused, Signed, SignedByAll, Verified
 from endurance.keys import HMAC_PAIR, Key, Place, merchant_of, told
 from endurance.recorder import Recorder
 from keysvc.v1 import credential_service_pb2 as pb
@@ -72,8 +75,11 @@ class Questions:
         if answer is not None:
             assert len(macs) == len(answer.results)
             for mac, result in zip(macs, answer.results, strict=True):
-                assert result.HasField("response"), result
-                self.recorder.events.append(Verified(span, mac.name, HMAC_PAIR[0], mac.keys, told(result.response)))
+                self.recorder.events.append(
+                    Verified(span, mac.name, HMAC_PAIR[0], mac.keys, told(result.response))
+                    if result.HasField("response")
+                    else Refused(span, mac.name, HMAC_PAIR[0], "BatchVerifyHmac", _reason_of(result.error))
+                )
 
     def verify_api_key(self, name: str, key: Key) -> None:
         self._present_api_key(name, key.slot, key.text, (key,))
@@ -145,6 +151,11 @@ class Questions:
 
 def _mac_by(key: Key, name: str, message: bytes) -> _Mac:
     return _Mac(name, message, key.mac(message), (key,))
+
+
+def _reason_of(status: Status) -> str:
+    info = ErrorInfo()
+    return info.reason if any(detail.Unpack(info) for detail in status.details) else f"code {status.code}"
 
 
 def _macs_in(headers: dict[str, str]) -> tuple[bytes, ...]:

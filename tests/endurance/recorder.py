@@ -6,13 +6,14 @@ import random
 import threading
 import time
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
-from support.server import Client, Refusal
+from support.server import Refusal
 
-from endurance.history import Event, Refused, Span
+from endurance.history import Event, Refused
 from endurance.keys import Key
+from endurance.spans import Span
 
 REMEMBERED = 12
 """The newest keys of a slot that threads present: the current one, retiring ones, and some that ended."""
@@ -37,6 +38,10 @@ class Board:
             known = list(self._keys[credential])
         return known[-1 - min(int(rng.expovariate(0.6)), len(known) - 1)] if known else None
 
+    def newest(self, credential: str, count: int) -> list[Key]:
+        with self._lock:
+            return list(self._keys[credential])[-count:]
+
 
 class SteadyClock:
     """Watches that the clock is not set while a history is recorded."""
@@ -49,10 +54,16 @@ class SteadyClock:
         return abs(time.time_ns() - time.monotonic_ns() - self._apart) > _DRIFT
 
 
+class Calls(Protocol):
+    """A client, of one server or of several that stand for each other."""
+
+    def call(self, method: str, request: Any) -> Any: ...
+
+
 class Recorder:
     """Calls, and writes down when and what was refused. Of one thread."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Calls) -> None:
         self._client = client
         self.events: list[Event] = []
 
@@ -66,6 +77,6 @@ class Recorder:
         except grpc.RpcError as error:
             span, refusal = Span(begin, time.time_ns()), Refusal(error)
             reason = refusal.reason or refusal.code.name
-            self.events.append(Refused(span, name, slot, recorded_as or method, reason, version))
+            self.events.append(Refused(span, name, slot, recorded_as or method, reason, version, request))
             return span, None
         return Span(begin, time.time_ns()), answer

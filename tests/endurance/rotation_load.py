@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-
-from support.server import Client
+from typing import Protocol
 
 from endurance.changes import Changes
 from endurance.history import Event
-from endurance.keys import API_KEY_PAIR, HMAC_PAIR, Key, merchant_of, slot_of, view
+from endurance.keys import API_KEY_PAIR, HMAC_PAIR, Key, merchant_of, slot_of
 from endurance.questions import Questions
-from endurance.recorder import Board, Recorder
+from endurance.recorder import Board, Calls, Recorder
+from keysvc.v1 import credential_service_pb2 as pb
 
 PAIRS = (HMAC_PAIR, API_KEY_PAIR)
 BATCH = 8
@@ -23,23 +23,34 @@ PAUSE = 0.03
 """Seconds between a thread's changes: keys have to live long enough to be used."""
 
 
-def run(client: Client, merchants: list[str], clients: int, changers: int, seconds: float, seed: int) -> list[Event]:
+def run(client: Calls, merchants: list[str], clients: int, changers: int, seconds: float, seed: int) -> list[Event]:
     """The history of all threads. Raises what a thread raised."""
     board = Board([f"{merchant}/credentials/{slot}" for merchant in merchants for pair in PAIRS for slot in pair])
-    threads: list[_Client | _Rotator] = [
-        *(_Client(client, board, merchants, random.Random(f"client {seed}-{n}")) for n in range(clients)),
-        *(_Rotator(client, board, merchants, random.Random(f"rotator {seed}-{n}")) for n in range(changers)),
+    threads: list[Thread] = [
+        *(Asker(client, board, merchants, random.Random(f"client {seed}-{n}")) for n in range(clients)),
+        *(Rotator(client, board, merchants, random.Random(f"rotator {seed}-{n}")) for n in range(changers)),
     ]
+    return together(threads, seconds)
+
+
+class Thread(Protocol):
+    """What calls until a time of `time.monotonic`, and tells its history."""
+
+    def run(self, until: float) -> list[Event]: ...
+
+
+def together(threads: Sequence[Thread], seconds: float) -> list[Event]:
+    """The history of all of them."""
     until = time.monotonic() + seconds
     with ThreadPoolExecutor(len(threads)) as pool:
         histories = list(pool.map(lambda thread: thread.run(until), threads))
     return [event for history in histories for event in history]
 
 
-class _Client:
+class Asker:
     """Presents keys by the merchant's name, by the slot's where they were made, and by that where a swap puts them."""
 
-    def __init__(self, client: Client, board: Board, merchants: list[str], rng: random.Random) -> None:
+    def __init__(self, client: Calls, board: Board, merchants: list[str], rng: random.Random) -> None:
         self._board = board
         self._merchants = merchants
         self._rng = rng
@@ -89,11 +100,10 @@ class _Client:
         return self._rng.choice((merchant, merchant, *(f"{merchant}/credentials/{slot}" for slot in pair)))
 
 
-class _Rotator:
+class Rotator:
     """Fills what it emptied, so that most of the time there is a key to accept."""
 
-    def __init__(self, client: Client, board: Board, merchants: list[str], rng: random.Random) -> None:
-        self._client = client
+    def __init__(self, client: Calls, board: Board, merchants: list[str], rng: random.Random) -> None:
         self._rng = rng
         self._credentials = [f"{name}/credentials/{slot}" for name in merchants for pair in PAIRS for slot in pair]
         self._recorder = Recorder(client)
@@ -113,11 +123,14 @@ class _Rotator:
         for credential in self._credentials:
             self._change.create(credential)
         for action in actions:  # each at least once, however short the run
-            action(self._credentials[0])
+            self.act(action, self._credentials[0])
         while time.monotonic() < until:
-            self._rng.choices(actions, weights)[0](self._rng.choice(self._credentials))
+            self.act(self._rng.choices(actions, weights)[0], self._rng.choice(self._credentials))
             time.sleep(PAUSE)
         return self._recorder.events
+
+    def act(self, change: Callable[[str], None], credential: str) -> None:
+        change(credential)
 
     def _swap(self, credential: str) -> None:
         slot = slot_of(credential)
@@ -125,9 +138,10 @@ class _Rotator:
 
     def _revoke_one(self, credential: str) -> None:
         """One that is retiring, if there is one. Another thread may end it first."""
-        retiring = view(self._client, credential).retiring
-        if retiring:
-            self._change.revoke_one(credential, self._rng.choice(retiring).version)
+        request = pb.GetCredentialRequest(name=credential)
+        _, shown = self._recorder.call("GetCredential", request, name=credential, slot=slot_of(credential))
+        if shown is not None and shown.retiring:
+            self._change.revoke_one(credential, self._rng.choice(shown.retiring).version)
 
     def _revoke_and_create(self, credential: str) -> None:
         """Verifiers meet the empty slot for a while."""

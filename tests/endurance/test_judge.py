@@ -6,17 +6,18 @@ import time
 
 import pytest
 
-from endurance.history import CREATE, RENEW, REVOKE, Changed, Event, Refused, Signed, Span, Verified
+from endurance.history import CREATE, RENEW, REVOKE, Changed, Event, Refused, Signed, Verified
 from endurance.judge import Judge
 from endurance.keys import Answer, Key
 from endurance.recorder import SteadyClock
+from endurance.spans import Span
 
 MERCHANT = "merchants/m"
 PRIMARY = f"{MERCHANT}/credentials/primary-hmac-key"
 SECONDARY = f"{MERCHANT}/credentials/secondary-hmac-key"
 FIRST, SECOND = Key(PRIMARY, 1, "aa"), Key(PRIMARY, 2, "bb")
 OTHER = Key(SECONDARY, 1, "cc")
-OVERLAP_ENDS = 100
+OVERLAP_ENDS = Span(100, 100)
 
 CREATED = Changed(Span(10, 20), CREATE, FIRST)
 RENEWED = Changed(Span(40, 50), RENEW, SECOND)
@@ -79,7 +80,8 @@ def test_a_possible_history_has_no_fault(history: list[Event]) -> None:
         ("a live key was refused", [CREATED, RENEWED_WITH_OVERLAP, verified(51, 60, "INVALID")]),
         ("there was a live key", [CREATED, verified(21, 39, "NO_LIVE_KEY", key=None)]),
         ("there was no live key", [CREATED, REVOKED, verified(51, 60, "INVALID")]),
-        ("no such answer is right here", [CREATED, verified(12, 39, "MERCHANT_NOT_ACTIVE")]),
+        ("the merchant was active", [CREATED, verified(12, 39, "MERCHANT_NOT_ACTIVE")]),
+        ("no such answer is right here", [CREATED, verified(12, 39, "STALE_TIMESTAMP")]),
         ("a forged MAC or key was accepted", [CREATED, verified(21, 39, "VALID", key=None)]),
         ("the slot's current key is said to be retiring", [CREATED, verified(21, 39, "VALID", retiring=True)]),
         ("a retiring key is said to be current", [CREATED, RENEWED_WITH_OVERLAP, verified(51, 60, "VALID")]),

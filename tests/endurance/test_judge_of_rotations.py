@@ -16,11 +16,11 @@ from endurance.history import (
     Refused,
     Signed,
     SignedByAll,
-    Span,
     Verified,
 )
 from endurance.judge import Judge
 from endurance.keys import Answer, Key, Place
+from endurance.spans import Span
 
 MERCHANT = "merchants/m"
 PRIMARY, SECONDARY = (f"{MERCHANT}/credentials/{slot}" for slot in ("primary-hmac-key", "secondary-hmac-key"))
@@ -35,7 +35,7 @@ SWAPPED = [
     Changed(Span(40, 50), SWAP, OLD_SWAPPED, source=OLD.place),
 ]
 REVOKED = [*SWAPPED, Changed(Span(60, 70), REVOKE, OLD_SWAPPED)]
-RENEWED = [*SWAPPED, Changed(Span(60, 70), RENEW, THIRD, previous_ends=200)]
+RENEWED = [*SWAPPED, Changed(Span(60, 70), RENEW, THIRD, previous_ends=Span(200, 200))]
 RETIRED_REVOKED = [*RENEWED, Changed(Span(80, 90), REVOKE_ONE, NEW_SWAPPED)]
 
 

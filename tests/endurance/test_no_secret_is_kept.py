@@ -12,7 +12,12 @@ from support.methods import METHODS
 from support.server import DevServer
 
 from endurance.conftest import Sizes
-from endurance.every_other_rpc import principals_come_and_go, the_record_is_read, tokens_come_and_go
+from endurance.every_other_rpc import (
+    a_token_key_is_asked_for,
+    principals_come_and_go,
+    the_record_is_read,
+    tokens_come_and_go,
+)
 from endurance.every_rotation_rpc import batches_are_verified, keys_are_rotated, webhooks_are_signed_and_verified
 from endurance.every_rpc import Caller, Lifecycles, Recipient, merchants_come_and_go
 from endurance.logs import trouble_in
@@ -83,6 +88,7 @@ def _run_everything(caller: Caller, refusals: Refusals, merchant_id: str) -> Non
     batches_are_verified(caller, merchant)
     tokens_come_and_go(caller, merchant)
     principals_come_and_go(caller, f"{merchant_id}-psp")
+    a_token_key_is_asked_for(caller, f"{merchant_id}-admin")
     secrets_in_wrong_fields(refusals, merchant)
     wrong_callers(refusals, caller.vault, merchant)
     no_messages(refusals)

@@ -61,6 +61,8 @@ def _sort_of(event: Event) -> str:
             return "signed by several" if len(event.signers) > 1 else "signed by one"
         case Refused():
             return f"{event.method}: {event.reason}"
+        case _:
+            return type(event).__name__
 
 
 _ALL_SORTS = {

@@ -49,6 +49,8 @@ def _sort_of(event: Event) -> str:
             return "signed"
         case Refused():
             return event.reason
+        case _:
+            return type(event).__name__
 
 
 _ALL_SORTS = {

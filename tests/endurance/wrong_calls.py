@@ -206,6 +206,8 @@ def _other_requests(refusals: Refusals, merchant: str) -> Iterator[tuple[str, An
     yield ask("RenewPrincipalPassword", name="principals/admin", request_id=new("a password's request_id"))
     yield ask("DisablePrincipal", name="principals/admin", etag=new("a principal's etag"))
     yield ask("ListPrincipals", page_token=new("a page token of principals"))
+    yield ask("ApproveHsmKey", name=new("a token key's name"))
+    yield ask("WithdrawHsmKey", name="hsmKeys/row-1", etag=new("a token key's etag"))
     yield ask("ListAuditEvents", parent=new("a parent of events"))
     yield ask("ListAuditEvents", page_token=new("a page token of events"))
 

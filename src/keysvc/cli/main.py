@@ -31,7 +31,9 @@ from keysvc.cli.certificates import DevCertificates, key_of
 from keysvc.cli.first_admin import ADMIN, ensure_admin, replace_password
 from keysvc.cli.settings import check_encryption, read_settings, read_so_pin
 from keysvc.hsm.connection import WrongPin
+from keysvc.hsm.lacks import SETTING, Lack
 from keysvc.hsm.module import Module
+from keysvc.hsm.provisioning import Made
 from keysvc.model.errors import KeysvcError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -150,7 +152,8 @@ def init(
     settings = read_settings()
     config = wiring.token_config(settings)
     module = Module(config.module_path)
-    done = [f"made token key {label}" for label in wiring.make_token_keys(module, config, read_so_pin(settings))]
+    made = wiring.make_token_keys(module, config, read_so_pin(settings))
+    done = _told(made)
     with wiring.opened(settings, module, config) as core:
         admins = wiring.initialised(core)
         if ensure_admin(admins, admin_credentials):
@@ -159,8 +162,20 @@ def init(
             replace_password(admins, admin_credentials)
             done.append(f"renewed the password of {ADMIN}, its credentials in {admin_credentials}")
         admins.note_run()
-        core.anchoring.advance()
+        if Lack.ANCHOR not in made.lacking:
+            core.anchoring.advance()
     typer.echo("\n".join(done) or "nothing was missing")
+
+
+def _told(made: Made) -> list[str]:
+    """A line for each key, and for what is not as it could be."""
+    lines = [f"made token key {label}" for label in made.labels]
+    if made.wrapping_key_stays:
+        lines.append(
+            "the wrapping key can be replaced only by renewing every key that it wraps: it is not trusted"
+            " (KEYSVC_SO_PIN_FILE is not set, or the token knows no CKA_TRUSTED)"
+        )
+    return lines + [f"the token lacks {lack}, as {SETTING} allows: {lack.threat}" for lack in sorted(made.lacking)]
 
 
 def _grpcurl_lines(

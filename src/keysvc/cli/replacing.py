@@ -77,6 +77,7 @@ class Replacement:
     def _rekeying(self) -> Iterator[Rekeying]:
         with wiring.opened(self._settings, self._module, self._config) as core:
             require_bound(core.store, core.token)
+            core.anchoring.require_held()
             yield Rekeying(core.store, core.token, core.sealer, self._purpose, core.now)
 
 

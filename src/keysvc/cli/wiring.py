@@ -16,9 +16,10 @@ from keysvc.cli import assembly, logs, metrics, tracing
 from keysvc.cli.assembly import Core, Limits
 from keysvc.cli.call_log import CallFeed, CallLog
 from keysvc.cli.settings import Settings, read_pin, read_tls_key, require_path
-from keysvc.hsm import provisioning
+from keysvc.hsm import lacks, provisioning
 from keysvc.hsm.connection import TokenConfig
 from keysvc.hsm.module import Module
+from keysvc.hsm.provisioning import Made
 from keysvc.hsm.token import Token
 from keysvc.model.errors import Misconfigured
 from keysvc.model.permissions import PERMISSIONS
@@ -76,6 +77,7 @@ def token_config(settings: Settings) -> TokenConfig:
         pin=read_pin(require_path(settings.pin_file, "KEYSVC_PIN_FILE")),
         workers=settings.threads,
         handle_cache=settings.handle_cache,
+        allowed=lacks.read(settings.allow_lacks),
     )
 
 
@@ -110,8 +112,8 @@ def opened(settings: Settings, module: Module, config: TokenConfig) -> Iterator[
         yield Core(store, signer, token, Sealer(token, reporter), Digester(token), reporter, anchoring, now)
 
 
-def make_token_keys(module: Module, config: TokenConfig, so_pin: str | None) -> list[str]:
-    """Makes the token's own keys that are missing; returns their labels."""
+def make_token_keys(module: Module, config: TokenConfig, so_pin: str | None) -> Made:
+    """Makes the token's own keys that are missing."""
     return provisioning.make_missing(module, config, so_pin)
 
 
@@ -134,6 +136,8 @@ def serve(settings: Settings, module: Module, config: TokenConfig, front: Front)
         core = stack.enter_context(opened(settings, module, config))
         require_bound(core.store, core.token)
         core.anchoring.require_held()
+        for lack in sorted(core.token.lacking):
+            log.warning("token.lacks", what=lack, threat=lack.threat)
         usage = Usage(core.store)
         maintenance = Maintenance(core.store, core.signer, usage, core.reporter, now)
         server = _observed_server(settings, server_config, core, usage, front.call_line, stack)

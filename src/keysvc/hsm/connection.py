@@ -25,7 +25,7 @@ from keysvc.hsm.lacks import Lack
 from keysvc.hsm.module import Module
 from keysvc.hsm.signer import Signer
 from keysvc.hsm.wrapping import WrappingKey
-from keysvc.model.errors import HsmBusy, Misconfigured
+from keysvc.model.errors import HsmBusy, Misconfigured, TokenLacks
 from keysvc.model.hsm_keys import Purpose
 from keysvc.model.slots import HmacAlgorithm
 
@@ -88,6 +88,11 @@ class Connection:
             return self.keyring.wrapping[generation]
         except KeyError:
             raise NoSuchGeneration(Purpose.WRAPPING, generation) from None
+
+    def require(self, needed: Lack) -> None:
+        """Raises TokenLacks where the token lacks it."""
+        if needed in self.lacking:
+            raise TokenLacks(f"The token in use cannot do this: {needed.threat}")
 
     def unwrap(self, key: WrappedKey) -> pkcs11.SecretKey:
         """Into the holder session: sensitive, not extractable, fit for its one use. Raises HsmBusy."""

@@ -18,7 +18,7 @@ from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Se
 from keysvc.hsm import attributes
 from keysvc.hsm.keys import handle_of
 from keysvc.hsm.lacks import Lack
-from keysvc.hsm.wrapping import Wrap, WrappingKey, as_asked, then_sealed
+from keysvc.hsm.wrapping import Wrap, WrappingKey, taking_out
 from keysvc.model.errors import Misconfigured
 from keysvc.model.hsm_keys import Purpose
 
@@ -144,7 +144,7 @@ def load(session: Session, lacking: frozenset[Lack] = frozenset()) -> Keyring:
     A token that is known to be `lacking` something is not asked for it.
     """
     found = find(session)
-    take_out = then_sealed if Lack.UNWRAP_TEMPLATE in lacking else as_asked
+    take_out = taking_out(lacking)
     handles: dict[Purpose, dict[int, int]] = {purpose: {} for purpose in Purpose}
     wrapping: dict[int, WrappingKey] = {}
     for key in found:

@@ -30,7 +30,7 @@ class Lack(StrEnum):
 
 _THREATS = {
     Lack.UNWRAP_TEMPLATE: "no CKA_UNWRAP_TEMPLATE, so whoever has the PIN and the database can read merchants' keys",
-    Lack.ALLOWED_MECHANISMS: "no CKA_ALLOWED_MECHANISMS, so whoever has the PIN can use the token's keys by any mechanism",
+    Lack.ALLOWED_MECHANISMS: "no CKA_ALLOWED_MECHANISMS, so whoever has the PIN can use its keys by any mechanism",
     Lack.ENCRYPTION: "no AES-GCM, so Encrypt and Decrypt are refused",
     Lack.ANCHOR: "no private data objects, so an older database that was put back is not noticed",
 }
@@ -38,11 +38,12 @@ _THREATS = {
 
 def read(words: str) -> frozenset[Lack]:
     """The setting's words, with commas between them. Raises Misconfigured."""
-    found = [word.strip() for word in words.split(",")]
-    wrong = [word for word in found if word and word not in Lack]
+    known: dict[str, Lack] = {lack.value: lack for lack in Lack}
+    found = [word.strip() for word in words.split(",") if word.strip()]
+    wrong = [word for word in found if word not in known]
     if wrong:
-        raise Misconfigured(f"{SETTING} has {', '.join(wrong)}, which is none of {', '.join(Lack)}")
-    return frozenset(Lack(word) for word in found if word)
+        raise Misconfigured(f"{SETTING} has {', '.join(wrong)}: the words are {', '.join(known)} (docs/tokens.md)")
+    return frozenset(known[word] for word in found)
 
 
 def require_allowed(lacking: Iterable[Lack], allowed: frozenset[Lack]) -> None:

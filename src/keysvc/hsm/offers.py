@@ -6,7 +6,7 @@ All is tried on session objects, which are gone at the end. Whether it keeps an 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +16,13 @@ from pkcs11 import Attribute, GCMParams, KeyType, Mechanism, MechanismFlag, Sess
 
 from keysvc.hsm import attributes
 from keysvc.hsm.faults import Fault, classify
-from keysvc.hsm.keys import KeyShape, handle_of
+from keysvc.hsm.keys import BoundKey, KeyShape, handle_of
 from keysvc.hsm.lacks import Lack
 from keysvc.hsm.wrapping import Wrap, WrappingKey, then_sealed
 from keysvc.model.errors import Misconfigured
 from keysvc.model.slots import HmacAlgorithm
 
-_Template = Mapping[Attribute, Any]
+_Template = dict[Attribute, Any]
 _SHAPE = KeyShape(HmacAlgorithm.HMAC_SHA256)
 _WRAPS = MechanismFlag.WRAP | MechanismFlag.UNWRAP
 _ENCRYPTS = MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT
@@ -66,7 +66,7 @@ def _wraps(session: Session, wrap_by: Wrap) -> bool:
         wrapping = WrappingKey(handle_of(by), wrap_by, movable=False, take_out=then_sealed)
         blob = wrapping.wrap(session, key)
         again = wrapping.unwrap(session, _SHAPE, blob, attributes.SEALED_FROM_BIRTH, MechanismFlag.SIGN)
-        same = hmac.compare_digest(_mac(key), _mac(again))
+        same = hmac.compare_digest(_mac(session, key), _mac(session, again))
         again.destroy()
         return same
 
@@ -97,9 +97,9 @@ def _holds_keys_to_their_mechanisms(session: Session) -> bool:
     with _key(session, KeyType.GENERIC_SECRET, MechanismFlag.SIGN, template) as key:
         if key[Attribute.ALLOWED_MECHANISMS] != tuple(int(mechanism) for mechanism in only):
             return False
-        _mac(key)
+        _mac(session, key)
         try:
-            key.sign(b"", mechanism=Mechanism.SHA_1_HMAC)
+            BoundKey(session, handle_of(key)).sign(b"", mechanism=Mechanism.SHA_1_HMAC)
         except pkcs11.PKCS11Error as error:
             return _is_no(error)
         return False
@@ -107,9 +107,10 @@ def _holds_keys_to_their_mechanisms(session: Session) -> bool:
 
 def _encrypts(session: Session) -> bool:
     with _key(session, KeyType.AES, _ENCRYPTS, attributes.SEALED_FROM_BIRTH) as key:
-        nonce = GCMParams(bytes(12), b"a trial", 128)
-        sealed = key.encrypt(b"a trial", mechanism=Mechanism.AES_GCM, mechanism_param=nonce)
-        return bool(b"a trial" == key.decrypt(sealed, mechanism=Mechanism.AES_GCM, mechanism_param=nonce))
+        bound, nonce = BoundKey(session, handle_of(key)), GCMParams(bytes(12), b"a trial", 128)
+        sealed = bound.encrypt(b"a trial", mechanism=Mechanism.AES_GCM, mechanism_param=nonce)
+        opened: bytes = bound.decrypt(sealed, mechanism=Mechanism.AES_GCM, mechanism_param=nonce)
+        return opened == b"a trial"
 
 
 def _trusts(session: Session, wrap_by: Wrap) -> bool:
@@ -157,5 +158,5 @@ def _lent(session: Session) -> Any:
     return _key(session, KeyType.GENERIC_SECRET, MechanismFlag.SIGN, attributes.IN_TRANSIT_UNSEEN)
 
 
-def _mac(key: pkcs11.SecretKey) -> bytes:
-    return bytes(key.sign(b"a trial", mechanism=Mechanism.SHA256_HMAC))
+def _mac(session: Session, key: pkcs11.SecretKey) -> bytes:
+    return bytes(BoundKey(session, handle_of(key)).sign(b"a trial", mechanism=Mechanism.SHA256_HMAC))

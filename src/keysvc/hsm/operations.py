@@ -13,12 +13,14 @@ from functools import partial
 
 import pkcs11
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from pkcs11 import GCMParams, Mechanism, ObjectClass, Session
+from pkcs11 import GCMParams, Mechanism, Session
 
 from keysvc.hsm import attributes, keyring
 from keysvc.hsm.connection import Connection
 from keysvc.hsm.handles import Handle
 from keysvc.hsm.keys import BoundKey, KeyShape, NewKey, WrappedKey, handle_of, hmac_algorithm
+from keysvc.hsm.lacks import Lack
+from keysvc.hsm.wrapping import Wrapped, taking_out
 from keysvc.model.hsm_keys import Purpose
 from keysvc.model.slots import HmacAlgorithm
 
@@ -73,6 +75,7 @@ def random(_connection: Connection, session: Session, size: int) -> bytes:
 
 def encrypt(connection: Connection, session: Session, key: WrappedKey, plaintext: bytes, context: bytes) -> bytes:
     """AES-256-GCM with a fresh nonce: nonce, ciphertext, tag."""
+    connection.require(Lack.ENCRYPTION)
     nonce = session.generate_random(NONCE_BYTES * 8)
     handle = connection.handles.borrow(key.ident, lambda: connection.unwrap(key))
     try:
@@ -87,6 +90,7 @@ def decrypt(connection: Connection, session: Session, key: WrappedKey, sealed: b
     Tokens answer a wrong tag with different codes, some with CKR_GENERAL_ERROR, which could also mean
     that the token is broken. Encrypting with the same key tells the two apart.
     """
+    connection.require(Lack.ENCRYPTION)
     nonce, body = sealed[:NONCE_BYTES], sealed[NONCE_BYTES:]
     handle = connection.handles.borrow(key.ident, lambda: connection.unwrap(key))
     try:
@@ -135,12 +139,14 @@ def adopt_sealed(connection: Connection, session: Session, shape: KeyShape, seal
     Raises Undecryptable where it is not sealed under the import key, and UnusableKey where the token
     would not work with it: inside the token a short key cannot be padded.
     """
+    if shape.algorithm is None:
+        connection.require(Lack.ENCRYPTION)
     importing = connection.token_key(session, Purpose.IMPORT, connection.keyring.newest(Purpose.IMPORT))
+    wrapped = Wrapped(
+        shape.key_type, sealed, Mechanism.RSA_PKCS_OAEP, None, shape.capabilities, attributes.IN_TRANSIT_UNSEEN
+    )
     try:
-        key = importing.unwrap_key(
-            ObjectClass.SECRET_KEY, shape.key_type, sealed, mechanism=Mechanism.RSA_PKCS_OAEP,
-            capabilities=shape.capabilities, template=attributes.IN_TRANSIT_UNSEEN,
-        )  # fmt: skip
+        key = taking_out(connection.lacking)(importing, wrapped)
     except pkcs11.PKCS11Error:
         self_test(connection, session)
         raise Undecryptable from None

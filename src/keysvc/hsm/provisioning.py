@@ -7,39 +7,54 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pkcs11
 from pkcs11 import Attribute, KeyType, Mechanism, Session
 
-from keysvc.hsm import attributes, keyring
+from keysvc.hsm import anchor, attributes, keyring, lacks, offers
 from keysvc.hsm.connection import TokenConfig, WrongPin, log_in
 from keysvc.hsm.keyring import SPECS, KeySpec, label_of, wrapping_spec
+from keysvc.hsm.lacks import Lack
 from keysvc.hsm.module import Module
-from keysvc.hsm.wrapping import Wrap
+from keysvc.hsm.offers import Offers
 from keysvc.model.hsm_keys import FIRST_GENERATION, Purpose
 
 
-def make_missing(module: Module, config: TokenConfig, so_pin: str | None) -> list[str]:
-    """Makes a first key of every purpose that has none; returns the labels. Raises Misconfigured or PKCS11Error.
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What was done, and what whoever did it should know of the token."""
 
-    With the security officer's PIN the wrapping key is movable; without, it can be replaced only by renewing all keys.
+    labels: list[str]
+    lacking: frozenset[Lack]
+    wrapping_key_stays: bool
+    """A wrapping key was made that is not movable."""
+
+
+def make_missing(module: Module, config: TokenConfig, so_pin: str | None) -> Made:
+    """Makes a first key of every purpose that has none. Raises Misconfigured or PKCS11Error.
+
+    With the security officer's PIN the wrapping key is movable, where the token knows trusted keys; else it can be
+    replaced only by renewing all keys.
     """
-    made = []
     with _logged_in(module, config) as session:
+        found = offers.tried(session)
+        lacking = found.lacking if anchor.lacking(session) is None else found.lacking | {Lack.ANCHOR}
+        lacks.require_allowed(lacking, config.allowed)
         wrapping_missing = Purpose.WRAPPING in _missing(session)
-    if wrapping_missing and so_pin is not None:
-        made.append(make(module, config, so_pin, Purpose.WRAPPING, FIRST_GENERATION))
+    movable = found.trusts and so_pin is not None
+    labels = []
+    if wrapping_missing and movable:
+        labels.append(make(module, config, so_pin, Purpose.WRAPPING, FIRST_GENERATION))
     with _logged_in(module, config) as session:
-        return made + make_missing_keys(session)
+        labels += make_missing_keys(session)
+    return Made(labels, lacking, wrapping_missing and not movable)
 
 
 def make_missing_keys(session: Session) -> list[str]:
-    """The same, none of them trusted. Needs a read-write session."""
-    made = []
-    for purpose in _missing(session):
-        made.append(label_of(purpose, FIRST_GENERATION))
-        generate(session, SPECS[purpose], made[-1])
-    return made
+    """The same, none of them trusted; returns the labels. Needs a read-write session."""
+    found = offers.tried(session)
+    return [_generate_for(session, found, purpose, FIRST_GENERATION) for purpose in _missing(session)]
 
 
 def _missing(session: Session) -> list[Purpose]:
@@ -58,12 +73,25 @@ def ensure(module: Module, config: TokenConfig, so_pin: str | None, purpose: Pur
 
 def make(module: Module, config: TokenConfig, so_pin: str | None, purpose: Purpose, generation: int) -> str:
     """Makes a key and returns its label. Raises Misconfigured or PKCS11Error."""
-    label = label_of(purpose, generation)
-    if purpose is Purpose.WRAPPING and so_pin is not None:
-        _make_trusted(module, config, so_pin, wrapping_spec(Wrap.KEY_WRAP_PAD, movable=True), label)
-        return label
     with _logged_in(module, config) as session:
-        generate(session, SPECS[purpose], label)
+        found = offers.tried(session)
+        lacks.require_allowed(found.lacking, config.allowed)
+        if purpose is not Purpose.WRAPPING or so_pin is None or not found.trusts:
+            return _generate_for(session, found, purpose, generation)
+    label = label_of(purpose, generation, found.wrap_by)
+    spec = wrapping_spec(found.wrap_by, movable=True).without(found.lacking)
+    _make_trusted(module, config, so_pin, spec, label)
+    return label
+
+
+def _generate_for(session: Session, found: Offers, purpose: Purpose, generation: int) -> str:
+    """One that nobody need trust; returns its label."""
+    if purpose is Purpose.WRAPPING:
+        label = label_of(purpose, generation, found.wrap_by)
+        spec = wrapping_spec(found.wrap_by, movable=False)
+    else:
+        label, spec = label_of(purpose, generation), SPECS[purpose]
+    generate(session, spec.without(found.lacking), label)
     return label
 
 

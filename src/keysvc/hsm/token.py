@@ -13,6 +13,7 @@ from pkcs11 import Session
 from keysvc.hsm import anchor, operations
 from keysvc.hsm.connection import Connection, NoSuchGeneration, TokenConfig
 from keysvc.hsm.keys import KeyShape, NewKey, WrappedKey
+from keysvc.hsm.lacks import Lack
 from keysvc.hsm.module import Module
 from keysvc.hsm.sessions import Sessions
 from keysvc.hsm.workers import TokenFigures
@@ -121,6 +122,11 @@ class Token:
             return self._sessions.call(operation, *args)
         except NoSuchGeneration as missing:
             raise HsmUnavailable(f"A key cannot be used: {missing}") from None
+
+    @property
+    def lacking(self) -> frozenset[Lack]:
+        """What the token lacks, and was allowed to. Does not ask it."""
+        return self._sessions.connection.lacking
 
     def anchor_values(self) -> list[bytes]:
         """What stands in the anchor's place: see `keysvc.hsm.anchor`."""

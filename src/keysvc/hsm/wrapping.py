@@ -20,6 +20,7 @@ from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass, Se
 
 from keysvc.hsm import attributes
 from keysvc.hsm.keys import BoundKey, KeyShape
+from keysvc.hsm.lacks import Lack
 
 _BLOCK = 16
 
@@ -82,6 +83,11 @@ def then_sealed(by: BoundKey, wrapped: Wrapped) -> pkcs11.SecretKey:
         key.destroy()
         raise
     return key
+
+
+def taking_out(lacking: frozenset[Lack]) -> TakeOut:
+    """What suits a token that lacks so much."""
+    return then_sealed if Lack.UNWRAP_TEMPLATE in lacking else as_asked
 
 
 _SEALS = (Attribute.SENSITIVE, Attribute.EXTRACTABLE)

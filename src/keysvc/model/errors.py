@@ -168,6 +168,12 @@ class HsmBusy(HsmUnavailable):
     """Every session with the token is in use; the token itself may be well."""
 
 
+class TokenLacks(KeysvcError):
+    """The token in use can never do this: what it lacks was allowed when it was set up."""
+
+    reason = "TOKEN_LACKS"
+
+
 class StoreUnavailable(KeysvcError):
     """The database is out of reach."""
 

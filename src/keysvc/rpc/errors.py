@@ -39,6 +39,7 @@ CODES: dict[type[KeysvcError], grpc.StatusCode] = {
     errors.LastAdmin: grpc.StatusCode.FAILED_PRECONDITION,
     errors.EtagMismatch: grpc.StatusCode.ABORTED,
     errors.HsmUnavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.TokenLacks: grpc.StatusCode.FAILED_PRECONDITION,
     errors.StoreUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.DecryptFailed: grpc.StatusCode.INVALID_ARGUMENT,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,

@@ -57,6 +57,10 @@ class Change:
         """How often the token's own keys were changed."""
         self.hsm_keys = HsmKeyRows(connection)
 
+    def counted(self) -> int:
+        """The epoch with this change."""
+        return current_epoch(self._connection)
+
     def merchant(self, merchant_id: str) -> MerchantRecord | None:
         return queries.merchant(self._connection, merchant_id)
 

@@ -39,6 +39,10 @@ class EpochReader:
         self._begun = 0
         self._seen = 0
         self._value = 0
+        self._committed = 0
+        self._noting = threading.Lock()
+        self._anew = False
+        """Whether the last value was read on an earlier connection: this one may lead to a database with another past."""
         self._usable_from = 0.0
         event.listen(engine, "connect", _note_time)
         event.listen(engine, "checkout", self._refuse_kept)
@@ -77,21 +81,29 @@ class EpochReader:
         finally:
             self._lock.release()
 
-    def require_reached(self, value: int) -> None:
-        """Raises StoreUnavailable where `value` lies behind what was seen, and then for good.
+    def committed(self, value: int) -> None:
+        """A change of this process has counted so far. Known without a read, which a crash may come before."""
+        with self._noting:
+            self._committed = max(self._committed, value)
+
+    def require_reached(self, value: int, committed: int = 0) -> None:
+        """Raises StoreUnavailable where `value` lies behind what was seen, or committed, and then for good.
 
         An older database counts on, and would come to where this process has been by another way. Only
         a start looks at the database anew.
         """
-        if value < self._value:
+        known = max(self._value, committed)
+        if value < known:
             self.reach.refuse(
                 "The database is older than what this process has seen"
-                f" (epoch {value} after {self._value}): bring back the newest, then restart keysvc"
+                f" (epoch {value} after {known}): bring back the newest, then restart keysvc"
             )
         self.reach.require()
 
     def changes(self, after: int, until: int) -> list[str] | None:
-        """What changed at the epochs after `after` up to `until`; None where that is not known any more."""
+        """What changed at the epochs after `after` up to `until`; None where that is not known (any more)."""
+        if self._anew:
+            return None
         query = select(CHANGE.c.subject).where(CHANGE.c.epoch > after, CHANGE.c.epoch <= until)
         with self.reach.visit(), reader_of(self._engine).connect() as connection:
             subjects = [row.subject for row in connection.execute(query)]
@@ -105,11 +117,13 @@ class EpochReader:
     def _see(self, moved: Callable[[int], None]) -> None:
         self._begun += 1
         begun = self._begun
+        committed = self._committed  # before the read, which need not see what is committed meanwhile
         value = self._read()
-        self.require_reached(value)
-        if value != self._value:
+        self.require_reached(value, committed)
+        if value != self._value or self._anew:
             moved(value)
             self._value = value
+            self._anew = False
         self._seen = begun
 
     def _read(self) -> int:
@@ -147,6 +161,7 @@ class EpochReader:
         if self._engine.dialect.name != "sqlite":
             self._connection.autocommit = True
         self._cursor = self._connection.cursor()
+        self._anew = self._seen > 0
         return self._cursor
 
     def _forget_connection(self) -> None:

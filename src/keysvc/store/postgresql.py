@@ -25,6 +25,7 @@ _IDLE_SECONDS = 3.0
 _POOL_SECONDS = 1.0
 
 _ON_THE_WAY = {
+    "target_session_attrs": "read-write",  # a standby may be behind: what it says of the epoch is worth nothing
     "connect_timeout": "2",  # libpq's least
     "keepalives_idle": "2",
     "keepalives_interval": "1",

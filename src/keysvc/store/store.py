@@ -15,7 +15,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy import Connection, Engine, delete, func, insert, select
 
 from keysvc.model.audit import ChainedEvent, ChainEnd, SignedHead
-from keysvc.model.errors import StoreUnavailable
+from keysvc.model.errors import Overloaded
 from keysvc.model.fleet import DueSlot, FleetSummary, FleetTimes
 from keysvc.model.hsm_keys import HsmKeyRecord, Purpose
 from keysvc.model.principals import PrincipalRecord
@@ -34,7 +34,7 @@ from keysvc.store.uses import upsert
 BINDING = table_of(own_tables.TokenBinding)
 USED_JWT = table_of(own_tables.UsedJwt)
 
-TURN_SECONDS = 0.7
+TURN_SECONDS = 1.0
 """How long a change waits for those of this process before it."""
 BESIDE_SECONDS = 10.0
 """How long a statement may take that runs beside the calls."""
@@ -66,6 +66,8 @@ class Store:
             self.epoch.require_reached(change.epoch)
             self._keys_counted(change.keys_counted)
             yield change
+            counted = change.counted()
+        self.epoch.committed(counted)
 
     def committed_epoch(self) -> int:
         """For what compares it with one noted elsewhere; calls read it with `epoch`."""
@@ -206,7 +208,8 @@ class Store:
         self._reach.require()
         # Writers take turns here: in SQLite they would poll for the lock, and starve each other.
         if not self._turn.acquire(timeout=TURN_SECONDS):
-            raise StoreUnavailable("Too many changes wait for the database: try again")
+            self._reach.require()
+            raise Overloaded("More changes wait for their turn than keysvc gets done: try again, and spread them")
         try:
             with self._reach.visit(), (engine or self._engine).begin() as connection:
                 yield connection
