@@ -161,7 +161,7 @@ def test_readiness_is_the_health_and_a_lost_token_or_database_restarts_nothing()
     main = SERVER.main
     assert ["keysvc-probe"] == main["readinessProbe"]["exec"]["command"]
     assert ["keysvc-probe", "--alive"] == main["startupProbe"]["exec"]["command"]
-    assert {"port": "grpc"} == main["livenessProbe"]["tcpSocket"]
+    assert ["keysvc-probe", "--alive"] == main["livenessProbe"]["exec"]["command"]
     assert "keysvc-probe" in PROJECT["scripts"]
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
@@ -234,3 +235,18 @@ def test_a_token_that_is_made_anew_under_the_service_is_not_gone_on_with_until_i
         shutil.copytree(saved, tokens)
         assert_well_again(askers, client)
     assert_nothing_wrong(askers, broken, "keysvc init", "hsm.recovered")
+
+
+def test_the_health_is_told_while_every_thread_is_busy(broken: DevServer, faults: Faults, merchant: Merchant) -> None:
+    """A replica that is slow is not unwell: whoever asks for its health does not wait behind its calls."""
+    with broken.client() as client, ThreadPoolExecutor(3 * THREADS) as pool:
+        slot = slot_of(merchant.name, "encryption-password")
+        ask(client, "CreateCredential", name=slot)
+        faults.slow(Place.GENERATE_RANDOM, 0.4)
+        busy = [pool.submit(ask, client, "Encrypt", name=slot, plaintext=b"x") for _ in range(3 * THREADS)]
+        until(lambda: faults.waiting(Place.GENERATE_RANDOM) == THREADS)
+        begin = time.monotonic()
+        assert serving(client)
+        assert time.monotonic() - begin < 0.3
+        faults.slow(Place.GENERATE_RANDOM, 0, 0)
+        assert all(each.result().ciphertext for each in busy)

@@ -20,16 +20,26 @@ CHECK_SECONDS = 1.0
 WATCHES = 256
 """Watches at once; more wait. Each has a thread, most of which sleep."""
 
+CHECKING = 2
+"""Checks at once; each only looks up what the monitor found last."""
+
 log = structlog.get_logger(__name__)
 
 
 class Health(HealthServicer):
-    """One whose watches can be ended: a stream that waits for news would hold up a server that stops."""
+    """One that answers beside all other calls, and whose watches can be ended: a stream that waits for news would hold
+    up a server that stops."""
 
-    def __init__(self, threads: ThreadPoolExecutor) -> None:
-        """`threads` are those of the watches."""
+    def __init__(self, threads: ThreadPoolExecutor, checking: ThreadPoolExecutor) -> None:
+        """`threads` are those of the watches, `checking` those of the checks: a replica that is busy is not unwell."""
         super().__init__(experimental_non_blocking=False, experimental_thread_pool=threads)
         self._watching: set[Any] = set()
+
+        def check(request: Any, context: Any) -> Any:
+            return HealthServicer.Check(self, request, context)
+
+        check.experimental_thread_pool = checking  # type: ignore[attr-defined]
+        self.Check = check  # type: ignore[method-assign]
 
     def Watch(self, request: Any, context: Any, send_response_callback: Any = None) -> Any:  # noqa: N802 - the rpc's name
         watch = super().Watch(request, context, send_response_callback)
@@ -50,7 +60,7 @@ def new_servicer() -> Health:
     own thread to have sent; that thread waits for the lock where a watcher leaves just then. Both wait for ever.
     """
     threads = ThreadPoolExecutor(WATCHES, thread_name_prefix="keysvc-watch")
-    return Health(threads)
+    return Health(threads, ThreadPoolExecutor(CHECKING, thread_name_prefix="keysvc-check"))
 
 
 class HealthMonitor:
