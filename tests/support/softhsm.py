@@ -9,8 +9,10 @@ from pathlib import Path
 
 from keysvc.hsm import provisioning
 from keysvc.hsm.connection import TokenConfig
+from keysvc.hsm.lacks import Lack
 from keysvc.hsm.module import Module
 from keysvc.hsm.token import Token
+from keysvc.hsm.wrapping import Wrap
 
 MODULE_PATH = "/usr/lib/softhsm/libsofthsm2.so"
 PIN = "test-pin-1234"
@@ -35,6 +37,8 @@ class Tokens:
 
     module: Module
     directory: Path
+    lacking: frozenset[Lack] = frozenset()
+    wrap_by: Wrap = Wrap.KEY_WRAP_PAD
     _numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def blank(self) -> TokenConfig:

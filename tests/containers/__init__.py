@@ -1,0 +1,1 @@
+"""The image and hsm/docker-compose.yml, in containers: see `make test-containers`."""
