@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
-from support import softhsm
+from support import opencryptoki, softhsm
 from support.databases import PostgresDatabases, SqliteDatabases
 from support.postgres import Postgres, running_postgres
 from support.server import Client, DevServer
@@ -20,9 +20,40 @@ settings.register_profile("keysvc", deadline=None)
 settings.load_profile("keysvc")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--token", choices=("softhsm", "opencryptoki"), default="softhsm", help="the token to test with")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "any_token: tests that hold for any token, run once with each")
+    config.addinivalue_line("markers", "softhsm: among those, tests of what openCryptoki lacks or does otherwise")
+    config.addinivalue_line("markers", "opencryptoki: tests that need openCryptoki")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Those of the token at hand; `hsm/test_second_token.py` runs those of the second."""
+    is_wanted = _holds_with_opencryptoki if config.getoption("--token") == "opencryptoki" else _holds_with_softhsm
+    unwanted = [item for item in items if not is_wanted(item)]
+    if unwanted:
+        config.hook.pytest_deselected(items=unwanted)
+        items[:] = [item for item in items if is_wanted(item)]
+
+
+def _holds_with_softhsm(item: pytest.Item) -> bool:
+    return item.get_closest_marker("opencryptoki") is None
+
+
+def _holds_with_opencryptoki(item: pytest.Item) -> bool:
+    if item.get_closest_marker("softhsm") is not None:
+        return False
+    return any(item.get_closest_marker(name) is not None for name in ("any_token", "opencryptoki"))
+
+
 @pytest.fixture(scope="session")
-def tokens(tmp_path_factory: pytest.TempPathFactory) -> Tokens:
-    """SoftHSM in this process."""
+def tokens(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Tokens:
+    """The token's module in this process."""
+    if request.config.getoption("--token") == "opencryptoki":
+        return opencryptoki.tokens()
     directory = softhsm.configure(tmp_path_factory.mktemp("softhsm"))
     return Tokens(Module(softhsm.MODULE_PATH), directory)
 

@@ -19,7 +19,18 @@ from bench.cores import Cores
 from bench.figures import Plan, Steps
 from bench.populate import populate
 from bench.report import Line
-from bench.scenarios import batches, before_after, beside_bare, creates, many_merchants, timing, webhooks
+from bench.scenarios import (
+    batches,
+    before_after,
+    beside_bare,
+    creates,
+    databases,
+    many_merchants,
+    revokes,
+    timing,
+    webhooks,
+    workers,
+)
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
 BEFORE = "12d0c73"
@@ -45,6 +56,9 @@ class Section(StrEnum):
     E = "E"
     F = "F"
     G = "G"
+    H = "H"
+    I = "I"  # noqa: E741 - the letter of a section
+    J = "J"
 
 
 SCENARIOS: dict[Section, Scenario] = {
@@ -55,8 +69,11 @@ SCENARIOS: dict[Section, Scenario] = {
     Section.E: timing.run,
     Section.F: batches.run,
     Section.G: webhooks.run,
+    Section.H: workers.run,
+    Section.I: revokes.run,
+    Section.J: databases.run,
 }
-BY_H2LOAD = (Section.A, Section.D, Section.F, Section.G)
+BY_H2LOAD = (Section.A, Section.D, Section.F, Section.G, Section.H, Section.J)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -98,7 +115,7 @@ def bench(
         state = Path(directory)
         described = machine.describe(state, chosen)
         # Threads that start from here on, those of gRPC too, stay on the load's core.
-        with cores.on_core(chosen.load):
+        with cores.on_cores(chosen.load):
             rows = _measure(state, plan, chosen, steps, sections)
     report.show(rows, described)
     if write:

@@ -29,18 +29,22 @@ def choose() -> Cores:
 
 
 @contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """This thread runs on `core` alone, and so does every thread and process that it starts meanwhile."""
+def on_cores(*cores: int) -> Iterator[None]:
+    """This thread runs on these alone, and so does every thread and process that it starts meanwhile."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
+    os.sched_setaffinity(0, cores)
     try:
         yield
     finally:
         os.sched_setaffinity(0, before)
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of all threads of a process, which /proc/PID/stat tells in hundredths only."""
+def cpu_seconds(*pids: int) -> float:
+    """User and system time of all threads of these processes, which /proc/PID/stat tells in hundredths only."""
+    return sum(map(_cpu_seconds, pids))
+
+
+def _cpu_seconds(pid: int) -> float:
     clock = ctypes.c_int()
     error = ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock))
     if error:

@@ -39,16 +39,18 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What the median of the ratios should be."""
+    """What the median should be, of the ratios or, where nothing is compared, of the values."""
 
     limit: float
     at_least: bool
+    unit: str = ""
+    """Of a goal that is no ratio."""
 
-    def met(self, ratio: float) -> bool:
-        return ratio >= self.limit if self.at_least else ratio <= self.limit
+    def met(self, found: float) -> bool:
+        return found >= self.limit if self.at_least else found <= self.limit
 
     def __str__(self) -> str:
-        return f"{'at least' if self.at_least else 'at most'} {self.limit:g}"
+        return f"{'at least' if self.at_least else 'at most'} {self.limit:,g} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +69,7 @@ class Row:
     @property
     def met(self) -> bool | None:
         """None where there is no goal."""
-        return self.goal.met(median(self.ratios)) if self.goal and self.ratios else None
+        return self.goal.met(median(self.ratios or self.values)) if self.goal else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,8 @@ from keysvc.cli import development, wiring
 from keysvc.cli.assembly import Core
 from keysvc.cli.settings import Settings, read_settings
 from keysvc.cli.wiring import now
-from keysvc.model.hsm_keys import Purpose
 from keysvc.hsm.keys import KeyShape
+from keysvc.model.hsm_keys import Purpose
 from keysvc.model.names import CredentialName
 from keysvc.model.slots import HmacAlgorithm, Slot
 from keysvc.service.audit import AuditSigner

@@ -49,7 +49,8 @@ class Target:
     """A server's method, and the header that it takes."""
 
     address: str
-    pid: int
+    pids: tuple[int, ...]
+    """Of the processes that serve it."""
     authorization: str = field(repr=False)
     method: str = VERIFY
 
@@ -63,7 +64,7 @@ class Post:
     """A request as h2load sends it, over and over."""
 
     url: str
-    pid: int
+    pids: tuple[int, ...]
     """Of the server."""
     headers: tuple[str, ...] = field(repr=False)
     body: bytes = field(repr=False)
@@ -87,14 +88,14 @@ def check(target: Target, question: Question) -> None:
     call_each(target, [question], in_flight=1)
 
 
-def h2load(target: Target, question: Question, in_flight: int, seconds: float) -> Burst:
-    """One connection with `in_flight` calls on it. Raises WrongAnswer."""
+def h2load(target: Target, question: Question, in_flight: int, seconds: float, connections: int = 1) -> Burst:
+    """The calls are spread evenly over the connections. Raises WrongAnswer."""
     frame = b"\0" + len(question.request).to_bytes(PREFIX_BYTES - 1, "big") + question.request
     headers = ("content-type: application/grpc", "te: trailers", f"authorization: {target.authorization}")
     return post(
         Post(
-            f"http://{target.address}{target.method}", target.pid, headers, frame, PREFIX_BYTES + len(question.answer),
-            ("-c", "1", "-m", str(in_flight)),
+            f"http://{target.address}{target.method}", target.pids, headers, frame, PREFIX_BYTES + len(question.answer),
+            ("-c", str(connections), "-m", str(in_flight // connections)),
         ),
         in_flight,
         seconds,
@@ -110,9 +111,9 @@ def post(what: Post, in_flight: int, seconds: float) -> Burst:
     with tempfile.NamedTemporaryFile() as body:
         body.write(what.body)
         body.flush()
-        before = cpu_seconds(what.pid)
+        before = cpu_seconds(*what.pids)
         text = _run_h2load(what, Path(body.name), seconds)
-        used = cpu_seconds(what.pid) - before
+        used = cpu_seconds(*what.pids) - before
     return _read(text, what.answer_bytes, in_flight, used)
 
 
@@ -148,9 +149,9 @@ def _call(target: Target, questions: Iterator[Question], in_flight: int) -> Burs
     with grpc.insecure_channel(target.address) as channel, ThreadPoolExecutor(in_flight) as threads:
         grpc.channel_ready_future(channel).result(_CALL_SECONDS)
         ask: Callable[..., bytes] = channel.unary_unary(target.method)
-        before, begin = cpu_seconds(target.pid), time.perf_counter()
+        before, begin = cpu_seconds(*target.pids), time.perf_counter()
         calls = sum(threads.map(work, [ask] * in_flight))
-        elapsed, used = time.perf_counter() - begin, cpu_seconds(target.pid) - before
+        elapsed, used = time.perf_counter() - begin, cpu_seconds(*target.pids) - before
     return Burst(calls, calls / elapsed, used / calls)
 
 

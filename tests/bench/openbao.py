@@ -23,7 +23,7 @@ from typing import Any
 
 from support.waiting import until
 
-from bench.cores import Cores, on_core
+from bench.cores import Cores, on_cores
 from bench.load import Post, WrongAnswer
 
 PROGRAM = Path(sys.executable).with_name("bao")
@@ -54,7 +54,7 @@ class OpenBao:
         answer = self._verified(body.encode(), len(messages))
         headers = (f"X-Vault-Token: {self.token}", "content-type: application/json")
         connections = ("--h1", "-c", str(in_flight), "-m", "1")
-        return Post(_url(self.address, _VERIFY), self.pid, headers, body.encode(), len(answer), connections)
+        return Post(_url(self.address, _VERIFY), (self.pid,), headers, body.encode(), len(answer), connections)
 
     def check(self, post: Post) -> None:
         """One ordinary call. Raises WrongAnswer unless every item is found right."""
@@ -110,7 +110,7 @@ def _configuration(directory: Path, address: str) -> dict[str, Any]:
 def _server(directory: Path, cores: Cores, address: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """Killed at the end: nothing that it holds is needed again."""
     directory.mkdir(exist_ok=True)
-    with (directory / "openbao.log").open("wb") as log, on_core(cores.server):
+    with (directory / "openbao.log").open("wb") as log, on_cores(cores.server):
         process = subprocess.Popen(
             [str(PROGRAM), "server", *options],
             env={"PATH": os.environ["PATH"], "HOME": str(directory)}, stdout=log, stderr=log,

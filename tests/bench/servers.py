@@ -6,14 +6,16 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.server import DevServer
+from support.program import MODULE_PATH, serving
+from support.server import Client, DevServer
 
-from bench.cores import Cores, on_core
+from bench.cores import Cores, on_cores
 from bench.load import Target
+from keysvc.store.engine import sqlite_url
 
 TESTS = Path(__file__).parents[1]
 
@@ -48,21 +50,48 @@ def keysvc(home: Path, cores: Cores, source: Source = THIS_TREE, **environment: 
     Killed at the end, as everything here is: its database stands that, and draining takes half a second.
     """
     server = DevServer(home, PYTHONPATH=source.path, **environment)
-    with on_core(cores.server):
+    with on_cores(cores.server):
         server.start()
     try:
         with server.client() as client:
             authorization = client.metadata[0][1]
-        yield Target(server.address, server.pid, authorization)
+        yield Target(server.address, (server.pid,), authorization)
     finally:
         server.kill()
+
+
+@contextmanager
+def workers(home: Path, number: int, *cores: int) -> Iterator[Target]:
+    """`keysvc serve --workers` with the token and database of a home, on these cores. Drained at the end.
+
+    The process that started the workers does nothing while they live, and is not counted.
+    """
+    settings = {
+        "SOFTHSM2_CONF": str(home / "softhsm2.conf"),
+        "KEYSVC_PKCS11_MODULE": str(MODULE_PATH),
+        "KEYSVC_PIN_FILE": str(home / "pin"),
+        "KEYSVC_DATABASE_URL": sqlite_url(home / "keysvc.db"),
+        "KEYSVC_LISTEN": "127.0.0.1:0",
+    }
+    with ExitStack() as stack:
+        with on_cores(*cores):
+            running = stack.enter_context(serving(f"serve --workers {number}", settings, home))
+        stack.callback(running.stop)
+        pids = _children(running.process.pid) or (running.process.pid,)
+        with Client(running.address, (home / "admin-credentials").read_text()) as client:
+            authorization = client.metadata[0][1]
+        yield Target(running.address, pids, authorization)
+
+
+def _children(pid: int) -> tuple[int, ...]:
+    return tuple(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 @contextmanager
 def program(cores: Cores, module: str, *arguments: str, source: Source = THIS_TREE) -> Iterator[subprocess.Popen[str]]:
     """One of the bench's own programs on the servers' core, with pipes to it; killed at the end."""
     environment = {**os.environ, "PYTHONPATH": source.path}
-    with on_core(cores.server):
+    with on_cores(cores.server):
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,

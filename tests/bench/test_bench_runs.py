@@ -23,7 +23,7 @@ from bench.servers import TESTS, bare_server
 @pytest.fixture(scope="module")
 def echo() -> Iterator[Target]:
     with bare_server(2, cores.choose()) as (address, pid):
-        yield Target(address, pid, "Basic bm8gb25l", f"/{SERVICE}/Echo")
+        yield Target(address, (pid,), "Basic bm8gb25l", f"/{SERVICE}/Echo")
 
 
 def test_the_shortest_bench_prints_every_figure_with_its_verdict(tmp_path: Path) -> None:
@@ -59,7 +59,7 @@ def test_another_answer_than_the_right_one_stops_the_bench(echo: Target) -> None
 
 
 def test_refusals_are_no_answers_though_their_http_status_is_200(echo: Target) -> None:
-    nowhere = Target(echo.address, echo.pid, echo.authorization, f"/{SERVICE}/Nothing")
+    nowhere = Target(echo.address, echo.pids, echo.authorization, f"/{SERVICE}/Nothing")
     with pytest.raises(WrongAnswer):
         h2load(nowhere, Question(b"ask", b"ask"), in_flight=4, seconds=0.1)
 

@@ -23,6 +23,7 @@ from support.server import Client
 from support.waiting import until
 
 from cli.calling import RECONNECT_SECONDS, Calling
+from keysvc.cli.cores import cores_of
 from keysvc.client import Basic
 from keysvc.client import Client as RetryingClient
 
@@ -94,6 +95,13 @@ def test_every_worker_answers_on_the_one_port_and_has_its_own_log_lines_and_metr
         urllib.request.urlopen(f"http://127.0.0.1:{port + number}/metrics").read().decode() for number in range(2)
     ]
     assert [True, True] == ["keysvc_calls_total{" in text for text in counted]
+
+
+def test_all_threads_of_a_worker_are_on_its_cores(service: Running) -> None:
+    allowed = os.sched_getaffinity(service.process.pid)
+    for number, pid in pids(service).items():
+        threads = [os.sched_getaffinity(int(thread.name)) for thread in Path(f"/proc/{pid}/task").iterdir()]
+        assert [cores_of(number, WORKERS, allowed)] * len(threads) == threads
 
 
 def test_a_worker_that_is_killed_is_replaced_while_calls_go_on(

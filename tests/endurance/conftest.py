@@ -26,7 +26,7 @@ class Sizes:
 SHORT = Sizes(
     False,
     stress_seconds=5,
-    rotation_seconds=3,
+    rotation_seconds=5,
     replicas_seconds=10,
     machine_examples=20,
     machine_steps=20,

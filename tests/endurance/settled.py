@@ -31,7 +31,9 @@ from endurance.history import (
 from endurance.keys import Key, Place
 from endurance.spans import Span
 
-UNANSWERED = frozenset({"UNAVAILABLE", "STORE_UNAVAILABLE", "HSM_UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"})
+UNANSWERED = frozenset(
+    {"OVERLOADED", "UNAVAILABLE", "STORE_UNAVAILABLE", "HSM_UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"}
+)
 """How calls end that say nothing: of a part out of reach, a connection cut, or an answer that came too late."""
 _OF_SLOTS = frozenset({CREATE, RENEW, REVOKE, REVOKE_ONE, SWAP})
 _OF_MERCHANTS = {SUSPEND: False, ACTIVATE: True}

@@ -9,7 +9,10 @@ from keysvc.hsm.faults import Fault, classify, from_code
 
 # CKR_ values of PKCS#11 2.40, the errors that they are, and what is to be done about them.
 CODES: dict[int, tuple[type[pkcs11.PKCS11Error], Fault]] = {
+    0x005: (pkcs11.GeneralError, Fault.UNKNOWN),
+    0x006: (pkcs11.FunctionFailed, Fault.UNKNOWN),
     0x030: (pkcs11.DeviceError, Fault.GONE),
+    0x031: (pkcs11.DeviceMemory, Fault.UNKNOWN),
     0x032: (pkcs11.DeviceRemoved, Fault.GONE),
     0x060: (pkcs11.KeyHandleInvalid, Fault.RESET),
     0x082: (pkcs11.ObjectHandleInvalid, Fault.RESET),

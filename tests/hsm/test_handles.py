@@ -19,6 +19,8 @@ from keysvc.hsm.handles import Handle, HandleCache
 from keysvc.hsm.keys import BoundKey, WrappedKey
 from keysvc.hsm.token import Token
 
+pytestmark = pytest.mark.any_token
+
 CAPACITY = 3
 Unwrap = Callable[[], pkcs11.SecretKey]
 

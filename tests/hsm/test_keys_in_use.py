@@ -16,6 +16,8 @@ from keysvc.hsm.connection import Connection, TokenConfig, connect
 from keysvc.hsm.keys import KeyShape
 from keysvc.model.slots import HmacAlgorithm
 
+pytestmark = pytest.mark.any_token
+
 SHAPES = [KeyShape(HmacAlgorithm.HMAC_SHA256), KeyShape(None)]
 
 
@@ -29,6 +31,7 @@ def test_a_key_in_use_leaves_the_token_in_no_form(connection: Connection, shape:
         key[Attribute.VALUE]
 
 
+@pytest.mark.softhsm
 def test_a_token_that_insists_on_private_keys_is_given_them(
     tokens: Tokens, shared_config: TokenConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,8 @@ from support.softhsm import MODULE_PATH, Tokens
 from keysvc.hsm.connection import TokenConfig, WrongPin, log_in
 from keysvc.model.errors import Misconfigured
 
+pytestmark = pytest.mark.any_token
+
 
 @pytest.mark.parametrize("pin", ["wrong-pin-1234", "", "~", "9" * 300], ids=["wrong", "empty", "short", "long"])
 def test_a_wrong_pin_is_refused_in_one_line(tokens: Tokens, shared_config: TokenConfig, pin: str) -> None:

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 from support.softhsm import Tokens
 from support.wrapped import SHA256, STDLIB_HASHES, adopted
 
-from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.keys import KeyShape, WrappedKey, handle_of
 from keysvc.hsm.signer import Signer
 from keysvc.hsm.token import Token
 from keysvc.model.errors import HsmUnavailable
+from keysvc.model.hsm_keys import Purpose
 from keysvc.model.slots import HmacAlgorithm
+
+pytestmark = pytest.mark.any_token
 
 MESSAGES = {"empty": b"", "short": b"order 1", "binary": bytes(range(256)), "4 MiB": b"m" * (4 << 20)}
 # 8 is the least that is taken; 64 and 128 are the hashes' blocks, above which a key is hashed first;
@@ -79,6 +81,7 @@ def test_a_token_key_digests_as_one_key_does(token: Token) -> None:
     assert first != token.keyed_digest(Purpose.DIGEST, 1, b"row")
 
 
+@pytest.mark.softhsm
 def test_altered_material_is_refused_and_the_token_goes_on(token: Token) -> None:
     """Nothing is signed with whatever an altered blob would unwrap to (RFC 5649 section 3 checks it)."""
     key = adopted(token, b"k" * 32)

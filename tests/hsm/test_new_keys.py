@@ -17,7 +17,11 @@ from keysvc.hsm.keys import KeyShape, NewKey
 from keysvc.hsm.token import Token
 from keysvc.model.slots import HmacAlgorithm
 
+pytestmark = pytest.mark.any_token
+
 SHAPES = [*(KeyShape(algorithm) for algorithm in HmacAlgorithm), AES]
+USABLE_SHAPES = [*SHAPES[:-1], pytest.param(AES, marks=pytest.mark.softhsm)]
+"""openCryptoki makes encryption keys, and cannot encrypt with them by AES-GCM."""
 OAEP_SHA1 = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
 NONCE_BYTES = 12
 
@@ -43,7 +47,7 @@ def assert_is_the_key(token: Token, new: NewKey, shape: KeyShape, value: bytes) 
         assert b"order 1" == AESGCM(value).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], b"context")
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", USABLE_SHAPES, ids=str)
 def test_a_new_key_is_shown_once_and_is_the_one_that_works(token: Token, shape: KeyShape) -> None:
     new = token.generate(shape, None)
     assert new.plain is not None
@@ -52,7 +56,7 @@ def test_a_new_key_is_shown_once_and_is_the_one_that_works(token: Token, shape: 
     assert_is_the_key(token, new, shape, new.plain)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("shape", USABLE_SHAPES, ids=str)
 def test_a_sealed_key_opens_for_its_recipient_alone(
     token: Token, recipient: rsa.RSAPrivateKey, shape: KeyShape
 ) -> None:

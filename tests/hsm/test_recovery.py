@@ -20,10 +20,12 @@ from support.wrapped import AES, SHA256, adopted, stored
 from keysvc.hsm import provisioning
 from keysvc.hsm.attributes import Mapper
 from keysvc.hsm.connection import TokenConfig, log_in
-from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.operations import Undecryptable
 from keysvc.hsm.token import Token
 from keysvc.model.errors import HsmUnavailable
+from keysvc.model.hsm_keys import Purpose
+
+pytestmark = pytest.mark.any_token
 
 KEY = bytes(range(32))
 MAC = hmac.digest(KEY, b"order 1", "sha256")
@@ -48,6 +50,7 @@ def fresh_module(tokens: Tokens) -> Iterator[None]:
     tokens.module.reset()
 
 
+@pytest.mark.softhsm
 @pytest.mark.parametrize("which", ["this token", "all tokens"])
 def test_a_token_that_went_and_came_back_is_used_again(
     tokens: Tokens, shared_config: TokenConfig, token: Token, which: str
@@ -71,6 +74,7 @@ def test_a_token_that_went_and_came_back_is_used_again(
     assert token.heal() is None
 
 
+@pytest.mark.softhsm
 def test_what_ends_while_the_token_is_away_is_forgotten_quietly(
     tokens: Tokens, shared_config: TokenConfig, token: Token
 ) -> None:
@@ -83,13 +87,16 @@ def test_what_ends_while_the_token_is_away_is_forgotten_quietly(
     assert token.heal() is None
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(
+    "operation", [pytest.param(name, marks=pytest.mark.softhsm if name == "encrypt" else ()) for name in OPERATIONS]
+)
 def test_a_reset_under_a_call_is_mended_by_the_call(tokens: Tokens, token: Token, operation: str) -> None:
     assert OPERATIONS[operation](token)
     tokens.module.reset()
     assert OPERATIONS[operation](token)
 
 
+@pytest.mark.softhsm
 def test_keys_in_the_cache_survive_a_reset(tokens: Tokens, token: Token) -> None:
     key, cipher = adopted(token, KEY), adopted(token, KEY, AES)
     ciphertext = token.encrypt(cipher, b"plain", b"context")
@@ -111,6 +118,7 @@ def test_a_reset_is_not_taken_for_a_badly_sealed_key(tokens: Tokens, token: Toke
         token.adopt_sealed(SHA256, bytes(len(sealed)))
 
 
+@pytest.mark.softhsm
 def test_a_reset_is_not_taken_for_a_ciphertext_that_does_not_decrypt(tokens: Tokens, token: Token) -> None:
     key = adopted(token, KEY, AES)
     ciphertext = token.encrypt(key, b"plain", b"context")
@@ -127,6 +135,7 @@ def test_heal_mends_a_reset_before_a_call_meets_it(tokens: Tokens, token: Token)
     assert MAC == token.hmac(adopted(token, KEY), b"order 1")
 
 
+@pytest.mark.softhsm
 def test_a_token_that_lost_its_keys_answers_nothing(tokens: Tokens) -> None:
     """Made anew under the same name: what it would compute with other keys is no answer."""
     config = tokens.with_keys()

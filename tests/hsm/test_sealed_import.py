@@ -18,6 +18,8 @@ from keysvc.hsm.operations import Undecryptable, UnusableKey
 from keysvc.hsm.token import Token
 from keysvc.model.slots import HmacAlgorithm
 
+pytestmark = pytest.mark.any_token
+
 OAEP_SHA1 = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
 OAEP_SHA256 = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
 NONCE_BYTES = 12
@@ -44,12 +46,14 @@ def test_a_sealed_hmac_key_is_the_one_that_works(token: Token, algorithm: HmacAl
     assert (None, None) == (new.plain, new.sealed)
 
 
+@pytest.mark.softhsm
 def test_a_sealed_encryption_key_is_the_one_that_works(token: Token) -> None:
     key = stored(token.adopt_sealed(AES, sealed(token, b"k" * 32)), AES)
     ciphertext = token.encrypt(key, b"order 1", b"")
     assert b"order 1" == AESGCM(b"k" * 32).decrypt(ciphertext[:NONCE_BYTES], ciphertext[NONCE_BYTES:], None)
 
 
+@pytest.mark.softhsm
 @pytest.mark.parametrize("algorithm", HmacAlgorithm)
 @pytest.mark.parametrize("less", [1, 8])
 def test_a_sealed_hmac_key_too_short_for_the_token_is_refused(
@@ -72,6 +76,7 @@ def test_a_sealed_hmac_key_longer_than_a_block_never_macs_wrongly(token: Token, 
     assert hmac.digest(key, b"order 1", STDLIB_HASHES[algorithm]) == token.hmac(stored(new, shape), b"order 1")
 
 
+@pytest.mark.softhsm
 @pytest.mark.parametrize("size", [8, 16, 24, 31, 33, 40, 64])
 def test_a_sealed_encryption_key_that_is_not_32_bytes_is_refused(token: Token, size: int) -> None:
     with pytest.raises(UnusableKey):
@@ -103,6 +108,7 @@ def test_what_is_not_sealed_under_the_import_key_is_refused(token: Token) -> Non
     assert works(token)
 
 
+@pytest.mark.softhsm
 def test_an_empty_key_is_refused(token: Token) -> None:
     for shape in (SHA256, AES):
         with pytest.raises((Undecryptable, UnusableKey)):
@@ -110,6 +116,7 @@ def test_an_empty_key_is_refused(token: Token) -> None:
     assert works(token)
 
 
+@pytest.mark.softhsm
 def test_a_refused_key_leaves_nothing_in_the_token(tokens: Tokens, shared_config: TokenConfig) -> None:
     token = tokens.open(shared_config)
 

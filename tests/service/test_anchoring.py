@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -235,7 +235,9 @@ def test_replicas_that_write_at_the_same_time_never_leave_the_token_without_or_a
     def write(number: int) -> None:
         for turn in range(6):
             replicas[number].add_merchant(f"m-{number}-{turn}")
-            anchoring_of(replicas[number]).advance()
+            # SoftHSM may refuse to store an object just while another is destroyed: the next turn stores one.
+            with suppress(AnchorNotKept):
+                anchoring_of(replicas[number]).advance()
 
     def watch() -> None:
         highest = 0
@@ -247,10 +249,10 @@ def test_replicas_that_write_at_the_same_time_never_leave_the_token_without_or_a
 
     with ThreadPoolExecutor(4) as pool:
         watching = pool.submit(watch)
-        for writing in [pool.submit(write, number) for number in range(3)]:
-            writing.result()
+        writing = [pool.submit(write, number) for number in range(3)]
+        wait(writing)
         done.set()
-        watching.result()
+        assert [None] * 4 == [each.result() for each in (*writing, watching)]
     assert [] == wrong
     sign(service)
     anchoring_of(service).advance()

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from keysvc.model.hsm_keys import Purpose
 from keysvc.model.audit import SIGN_EVERY, ChainEnd, event_hash, head_bytes
 from keysvc.model.errors import HsmUnavailable
+from keysvc.model.hsm_keys import Purpose
 from keysvc.service import audit_check
 from keysvc.service.audit import AuditSigner
 from keysvc.service.audit_check import ChainCheck, Report

@@ -214,7 +214,11 @@ def test_a_principal_of_before_has_no_rights_and_no_proof_but_its_password(fille
 
 
 def test_all_else_stays_as_it_was(filled: Database) -> None:
-    added: dict[str, dict[str, Any]] = {"credential": {"rotate_before": None}, "credential_key": {"made_in": None}, "epoch": {"hsm_keys": 0}}
+    added: dict[str, dict[str, Any]] = {
+        "credential": {"rotate_before": None},
+        "credential_key": {"made_in": None},
+        "epoch": {"hsm_keys": 0},
+    }
     tables = ("merchant", "credential", "credential_key", "request", "token_binding", "epoch", "change")
     before = {table: [{**row, **added.get(table, {})} for row in filled.rows(table)] for table in tables}
     schema.upgrade(filled.engine())

@@ -5,7 +5,7 @@ Names and labels are fixed, and hold nothing of a caller's; docs/operations.md l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from keysvc.cli.assembly import Core, Limits
 from keysvc.cli.call_log import CallLog
 from keysvc.model.errors import KeysvcError, Misconfigured
+from keysvc.rpc.server import Server
 from keysvc.service.cache import Cache, Lookups
 
 SOON = timedelta(days=7)
@@ -42,18 +43,31 @@ class Parts(Collector):
     cache: Cache
     limits: Limits
     call_log: CallLog
-    calls_waiting: Callable[[], int]
+    server: Server
+    handle_cache: int
+    """How many handles are kept at most."""
 
     def collect(self) -> Iterable[Metric]:
         """A database out of reach takes only the numbers away that stand in it."""
-        yield _gauge("keysvc_calls_waiting", "Calls that wait for a thread.", self.calls_waiting())
+        yield from self._serving()
         yield _counter("keysvc_call_lines_lost", "Lines of calls that stderr did not take.", self.call_log.lost)
         yield self._refusals()
         yield from self._token()
         yield from self._memory()
+        yield from self._integrity()
         with suppress(KeysvcError):
             yield from self._rotation()
             yield from self._audit()
+
+    def _serving(self) -> Iterator[Metric]:
+        server = self.server
+        yield _gauge("keysvc_serving", "Whether health is SERVING.", server.serving())
+        yield _gauge("keysvc_calls_waiting", "Calls that wait for a thread.", server.calls_waiting())
+        yield _gauge("keysvc_calls_waiting_max", "Calls that may wait for a thread.", server.max_waiting)
+        expires = server.certificate_expires()
+        if expires is not None:
+            name = "keysvc_certificate_expiry_timestamp_seconds"
+            yield _gauge(name, "When the server's certificate ends.", expires.timestamp())
 
     def _refusals(self) -> Metric:
         refused = CounterMetricFamily(
@@ -70,6 +84,7 @@ class Parts(Collector):
         yield _gauge("keysvc_token_sessions", "Worker sessions open.", figures.sessions)
         yield _gauge("keysvc_token_sessions_in_use", "Worker sessions in a call.", figures.sessions_in_use)
         yield _gauge("keysvc_token_handles", "Unwrapped keys kept in the token.", figures.handles)
+        yield _gauge("keysvc_token_handles_max", "Unwrapped keys that may be kept.", self.handle_cache)
 
     def _memory(self) -> Iterator[Metric]:
         figures = self.core.token.figures()
@@ -87,6 +102,16 @@ class Parts(Collector):
         yield lookups
         yield _counter("keysvc_epoch_reads", "Reads of the database's epoch begun.", self.core.store.epoch.reads)
         yield _gauge("keysvc_epoch", "The epoch that this process has seen.", self.cache.epoch)
+
+    def _integrity(self) -> Iterator[Metric]:
+        yield _gauge(
+            "keysvc_altered_resources", "Altered resources that this process found.", self.core.reporter.found()
+        )
+        anchoring = self.core.anchoring
+        yield _gauge("keysvc_anchor_held", "Whether the database is as far as the token's anchor.", anchoring.held)
+        if anchoring.last_kept is not None:
+            age = (self.core.now() - anchoring.last_kept).total_seconds()
+            yield _gauge("keysvc_anchor_age_seconds", "Time since the anchor was last held and kept.", age)
 
     def _rotation(self) -> Iterator[Metric]:
         store, now = self.core.store, self.core.now()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from keysvc.cli import wiring, worker
+from keysvc.cli import cores, wiring, worker
 from keysvc.cli.ports import reserved
 from keysvc.cli.settings import MAX_PORT, Settings
 from keysvc.cli.supervisor import Supervisor
@@ -26,7 +26,9 @@ def serve(settings: Settings, workers: int, ready: Ready) -> int:
         metrics = [_metrics(settings.metrics_listen, number) for number in range(1, workers + 1)]
 
         def start(number: int) -> Worker:
-            return worker.start(number, {**own, **metrics[number - 1]})
+            started = worker.start(number, {**own, **metrics[number - 1]})
+            cores.keep(started.process.pid, number, workers)
+            return started
 
         supervisor = Supervisor(start, workers, settings.drain_delay + _END_SECONDS)
         return supervisor.run(lambda: ready(own["KEYSVC_LISTEN"], own.get("KEYSVC_MTLS_LISTEN")))

@@ -188,7 +188,7 @@ def _observed_server(
         config = replace(config, interceptors=(stack.enter_context(tracing.exporting()),))
     cache = Cache(core.store, core.token, core.sealer)
     server = assembly.server(config, core, cache, usage, limits, feed.put)
-    registry.register(metrics.Parts(core, cache, limits, call_log, server.calls_waiting))
+    registry.register(metrics.Parts(core, cache, limits, call_log, server, settings.handle_cache))
     if settings.metrics_listen is not None:
         address = stack.enter_context(metrics.served(settings.metrics_listen, registry))
         log.info("metrics.serving", address=address)

@@ -79,6 +79,9 @@ class HealthMonitor:
         self._check()
         self._thread.start()
 
+    def serving(self) -> bool:
+        return self._told is None and not self._stopped.is_set()
+
     def drain(self) -> None:
         """NOT_SERVING from now on, whatever the checks say."""
         self._stopped.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 
 import grpc
 from google.rpc import error_details_pb2  # noqa: F401 - so that reflection can describe the error details
@@ -89,6 +90,7 @@ class Server:
             ("grpc.so_reuseport", int(config.shares_port)),
         ]
         self.calls_waiting = threads.waiting
+        self.max_waiting = config.max_waiting
         self._server = grpc.server(threads, interceptors=[*config.interceptors, gate], options=options)
         servicers.add_to(self._server)
         servicer = new_servicer()
@@ -98,6 +100,7 @@ class Server:
         self._certificates = config.certificates
         self._health = servicer
         self._monitor = HealthMonitor(servicer, SERVICES, checks)
+        self.serving = self._monitor.serving
         self.address = self._bind_main(config)
         self.mtls_address = self._bind_mutual(config)
 
@@ -106,6 +109,10 @@ class Server:
         self._server.start()
         if self._certificates is not None:
             self._certificates.log_expiry()
+
+    def certificate_expires(self) -> datetime | None:
+        """None without TLS."""
+        return None if self._certificates is None else self._certificates.expires()
 
     def announce_stop(self) -> None:
         """NOT_SERVING from now on, while calls are still taken."""

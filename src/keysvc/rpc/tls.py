@@ -61,6 +61,10 @@ class Certificates:
             _for_certified(self._material), always_new, require_client_authentication=True
         )
 
+    def expires(self) -> datetime:
+        """When the certificate that the next handshake is given ends."""
+        return self._current().expires
+
     def log_expiry(self) -> None:
         log.info("tls.serving", expires=self._material.expires.isoformat())
 

@@ -67,6 +67,10 @@ class Anchoring:
         self._now = now
         self._every = every
         self._told_not_kept = False
+        self.held = True
+        """False once a round found the database older than the anchor."""
+        self.last_kept: datetime | None = None
+        """When a round last found the database as far as the anchor, and the anchor as far as it should be."""
 
     def require_held(self) -> None:
         """Raises DatabaseOlder. Where there is no anchor, there is nothing to hold the database against."""
@@ -91,7 +95,9 @@ class Anchoring:
             # A clock that is wrong must not keep everybody from writing.
             if anchor is None or abs(self._now() - anchor.time) >= age:
                 self._move(found)
+            self.held, self.last_kept = True, self._now()
         except DatabaseOlder as error:
+            self.held = False
             log.error("anchor.not_held", reason=error.message)
         except AnchorNotKept as error:
             if not self._told_not_kept:

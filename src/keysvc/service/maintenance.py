@@ -46,6 +46,10 @@ class IntegrityReporter:
         if self._found.setdefault(resource, False) is False:
             log.error("integrity.failed", resource=resource)
 
+    def found(self) -> int:
+        """How many altered resources this process has come upon."""
+        return len(self._found)
+
     def flush(self) -> None:
         """Writes the events. Raises StoreUnavailable, and then keeps what it has not written."""
         for resource in [name for name, written in self._found.copy().items() if not written]:

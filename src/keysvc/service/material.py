@@ -14,6 +14,7 @@ from keysvc.hsm.operations import Undecryptable, UnusableKey
 from keysvc.hsm.token import Token
 from keysvc.model import secrets
 from keysvc.model.errors import InvalidField
+from keysvc.model.hsm_keys import Purpose
 from keysvc.model.names import CredentialName
 from keysvc.model.secrets import SecretText
 from keysvc.model.slots import FORMATS, RULES, HmacAlgorithm, Kind, SecretFormat
@@ -125,6 +126,11 @@ class Maker:
                 f"holds a key that the token will not use: it takes {size} bytes{rule}; import others as `secret`",
             ) from None
         return Fresh(wanted, made.material, made.generation, self._digester.fingerprint(str(name), made.material))
+
+    def is_newest(self, fresh: Fresh) -> bool:
+        """Whether it was made with the newest key of the token: inside a change, whether it may be written."""
+        purpose = Purpose.DIGEST if fresh.recipe.kind is Kind.BEARER_SECRET else Purpose.WRAPPING
+        return fresh.generation == self._token.newest(purpose)
 
     def _random_key(self, wanted: Recipe) -> bytes:
         if wanted.secret_format is SecretFormat.HEX_UPPER_32:

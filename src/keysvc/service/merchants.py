@@ -45,7 +45,7 @@ class Merchants:
             raise InvalidField("merchant_id", f"{ALL_MERCHANTS} stands for all merchants: choose another")
         merchant = MerchantRecord(
             merchant_id=check_id(new.merchant_id, "merchant_id"),
-            display_name=_display_name(new.display_name),
+            display_name=check_display_name(new.display_name),
             psp=parse_principal(new.psp, "merchant.psp") if new.psp else None,
             acquirer=parse_principal(new.acquirer, "merchant.acquirer") if new.acquirer else None,
             state=MerchantState.WAITING_ACTIVATION,
@@ -115,7 +115,8 @@ def _found(merchant: MerchantRecord | None, merchant_id: str) -> MerchantRecord:
     return merchant
 
 
-def _display_name(text: str) -> str:
+def check_display_name(text: str) -> str:
+    """Returns it; raises InvalidField."""
     if len(text) > MAX_DISPLAY_NAME:
         raise InvalidField("merchant.display_name", f"is longer than {MAX_DISPLAY_NAME} characters")
     if not text.isprintable():

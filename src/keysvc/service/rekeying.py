@@ -13,7 +13,7 @@ from datetime import datetime
 
 from keysvc.hsm.keys import KeyShape, WrappedKey
 from keysvc.hsm.token import Token
-from keysvc.model.errors import Integrity, KeysvcError, Misconfigured
+from keysvc.model.errors import Integrity, Misconfigured
 from keysvc.model.hsm_keys import HsmKeyRecord, HsmKeyState, Purpose, hsm_key_name
 from keysvc.model.names import CredentialName, merchant_name, principal_name, tokens_name
 from keysvc.model.principals import PrincipalKind, PrincipalRecord
@@ -165,7 +165,7 @@ class Rekeying:
                 self._sealer.check(row, name_of(row))
                 change.hsm_keys.put(self._sealer.seal(self._rewrapped(row)))
             except (Integrity, _Unmovable) as error:
-                stuck.append(error.message)
+                stuck.append(str(error))
         return Moved(len(rows) - len(stuck), tuple(stuck))
 
     def _rewrapped(self, row: Sealed) -> Sealed:
@@ -181,10 +181,8 @@ class Rekeying:
         record(change, self._caller, name, version=version, time=time)
 
 
-class _Unmovable(KeysvcError):
+class _Unmovable(Exception):
     """A key whose wrapping key lets none go."""
-
-    reason = "UNMOVABLE"
 
 
 def name_of(row: Sealed) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -45,22 +45,42 @@ class EventFilter:
 
 def append(connection: Connection, event: AuditRecord, sign: HeadSigner) -> None:
     """Adds an event to the chain's end; the caller holds the epoch's lock. Raises StoreUnavailable where it cannot."""
+    append_all(connection, [event], sign)
+
+
+def append_all(connection: Connection, events: Sequence[AuditRecord], sign: HeadSigner) -> None:
+    """Adds events in their order, as `append` does."""
+    if not events:
+        return
     try:
-        before = tail(connection)
-        chained = ChainedEvent.after(before, event)
-        row = {"sequence": chained.sequence, "previous_hash": chained.previous_hash, "hash": chained.hash}
-        written = connection.execute(_ADD, row | asdict(event)).rowcount
-        moved = connection.execute(update(TAIL).values(sequence=chained.sequence, hash=chained.hash)).rowcount
-        if (written, moved) != (1, 1):
+        chained = _chain(tail(connection), events)
+        written = connection.execute(_ADD, [_row(each) for each in chained]).rowcount
+        end = ChainEnd(chained[-1].sequence, chained[-1].hash)
+        moved = connection.execute(update(TAIL).values(sequence=end.sequence, hash=end.hash)).rowcount
+        if (written, moved) != (len(events), 1):
             # A trigger may drop a row without an error.
             raise _unwritable()
-        if chained.sequence % SIGN_EVERY == 0:
-            sign_end(connection, ChainEnd(chained.sequence, chained.hash), event.time, sign)
+        for each in chained:
+            if each.sequence % SIGN_EVERY == 0:
+                sign_end(connection, ChainEnd(each.sequence, each.hash), each.event.time, sign)
     except SQLAlchemyError as error:
         raise _unwritable() from error
     except (HsmUnavailable, Integrity):
         # A change that needs no token is not held up: the next signature covers this event too.
         return
+
+
+def _chain(end: ChainEnd, events: Sequence[AuditRecord]) -> list[ChainedEvent]:
+    chained = []
+    for event in events:
+        chained.append(ChainedEvent.after(end, event))
+        end = ChainEnd(chained[-1].sequence, chained[-1].hash)
+    return chained
+
+
+def _row(chained: ChainedEvent) -> dict[str, Any]:
+    hashes = {"sequence": chained.sequence, "previous_hash": chained.previous_hash, "hash": chained.hash}
+    return hashes | asdict(chained.event)
 
 
 def _unwritable() -> StoreUnavailable:

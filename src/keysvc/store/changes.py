@@ -67,6 +67,9 @@ class Change:
     def holdings(self, merchant_id: str) -> Holdings | None:
         return queries.holdings(self._connection, merchant_id)
 
+    def holdings_of(self, merchant_ids: Iterable[str]) -> dict[str, Holdings]:
+        return queries.holdings_of(self._connection, merchant_ids)
+
     def uses(self, merchant_id: str) -> Uses:
         return uses.of(self._connection, merchant_id)
 

@@ -42,7 +42,7 @@ class EpochReader:
         self._committed = 0
         self._noting = threading.Lock()
         self._anew = False
-        """Whether the last value was read on an earlier connection: this one may lead to a database with another past."""
+        """Whether the last value was read on another connection: this one may lead to a database with another past."""
         self._usable_from = 0.0
         event.listen(engine, "connect", _note_time)
         event.listen(engine, "checkout", self._refuse_kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import ParamSpec, TypeVar
@@ -49,16 +49,17 @@ class Owner:
 Theirs = Owner | Sequence[str] | None
 """Whose merchants: an owner's, those of a list, or all."""
 
-_HOLDINGS = (
+_ALL_HOLDINGS = (
     select(MERCHANT, SLOT, KEY, TOKENS)
     .select_from(
         MERCHANT.outerjoin(TOKENS, TOKENS.c.merchant_id == MERCHANT.c.merchant_id)
         .outerjoin(SLOT, SLOT.c.merchant_id == MERCHANT.c.merchant_id)
         .outerjoin(KEY, (KEY.c.merchant_id == SLOT.c.merchant_id) & (KEY.c.slot == SLOT.c.slot))
     )
-    .where(MERCHANT.c.merchant_id == bindparam("id"))
     .order_by(KEY.c.version.desc())
 )
+_HOLDINGS = _ALL_HOLDINGS.where(MERCHANT.c.merchant_id == bindparam("id"))
+_HOLDINGS_OF = _ALL_HOLDINGS.where(MERCHANT.c.merchant_id.in_(bindparam("ids", expanding=True)))
 
 
 def are_theirs(merchant_id: ColumnElement[str], theirs: Theirs) -> list[ColumnElement[bool]]:
@@ -118,14 +119,28 @@ def merchants(connection: Connection, after: str | None, limit: int, theirs: The
 @readable
 def holdings(connection: Connection, merchant_id: str) -> Holdings | None:
     """A merchant with its slots and keys, in one statement and so of one instant, or None."""
-    rows = connection.execute(_HOLDINGS, {"id": merchant_id}).mappings().all()
-    if not rows:
-        return None
-    tokens = to_record(TokenSetRecord, TOKENS, rows[0]) if rows[0][TOKENS.c.merchant_id] is not None else None
-    found = Holdings(to_record(MerchantRecord, MERCHANT, rows[0]), {}, {}, tokens)
+    return _grouped(connection.execute(_HOLDINGS, {"id": merchant_id}).mappings()).get(merchant_id)
+
+
+@readable
+def holdings_of(connection: Connection, merchant_ids: Iterable[str]) -> dict[str, Holdings]:
+    """The same of several, by id: those that there are."""
+    return _grouped(connection.execute(_HOLDINGS_OF, {"ids": list(merchant_ids)}).mappings())
+
+
+def _grouped(rows: Iterable[RowMapping]) -> dict[str, Holdings]:
+    found: dict[str, Holdings] = {}
     for row in rows:
-        _add(found, row)
+        merchant_id = row[MERCHANT.c.merchant_id]
+        if merchant_id not in found:
+            found[merchant_id] = _without_slots(row)
+        _add(found[merchant_id], row)
     return found
+
+
+def _without_slots(row: RowMapping) -> Holdings:
+    tokens = to_record(TokenSetRecord, TOKENS, row) if row[TOKENS.c.merchant_id] is not None else None
+    return Holdings(to_record(MerchantRecord, MERCHANT, row), {}, {}, tokens)
 
 
 def _add(found: Holdings, row: RowMapping) -> None:

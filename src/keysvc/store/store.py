@@ -7,7 +7,7 @@ where stored rows contradict what is written.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
@@ -24,6 +24,7 @@ from keysvc.model.slots import Slot
 from keysvc.model.uses import Uses
 from keysvc.store import audit_log, fleet, own_tables, queries, rekeying, uses
 from keysvc.store.audit_log import EventFilter, HeadSigner
+from keysvc.store.bulk import Bulk
 from keysvc.store.changes import REQUEST, Change, current_epoch
 from keysvc.store.engine import patient, reader_of
 from keysvc.store.epoch import CHANGE, EpochReader
@@ -34,13 +35,14 @@ from keysvc.store.uses import upsert
 BINDING = table_of(own_tables.TokenBinding)
 USED_JWT = table_of(own_tables.UsedJwt)
 
-TURN_SECONDS = 1.0
+TURN_SECONDS = 0.7
 """How long a change waits for those of this process before it."""
 BESIDE_SECONDS = 10.0
 """How long a statement may take that runs beside the calls."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
+C = TypeVar("C", bound=Change)
 
 
 class Store:
@@ -61,8 +63,20 @@ class Store:
     @contextmanager
     def change(self) -> Iterator[Change]:
         """One transaction: committed at the end, undone by any exception. Blocks while another runs."""
+        with self._changing(Change) as change:
+            yield change
+
+    @contextmanager
+    def bulk(self) -> Iterator[Bulk]:
+        """The same, and what is added is written at its end. Others wait meanwhile: some hundred rows are enough."""
+        with self._changing(Bulk) as bulk:
+            yield bulk
+            bulk.write()
+
+    @contextmanager
+    def _changing(self, kind: type[C]) -> Iterator[C]:
         with self._writing() as connection:
-            change = Change(connection, self._sign)
+            change = kind(connection, self._sign)
             self.epoch.require_reached(change.epoch)
             self._keys_counted(change.keys_counted)
             yield change
@@ -87,8 +101,16 @@ class Store:
     def holdings(self, merchant_id: str) -> Holdings | None:
         return self._read(queries.holdings, merchant_id)
 
+    def holdings_of(self, merchant_ids: Iterable[str]) -> dict[str, Holdings]:
+        """Of those that there are, by id, in one read."""
+        return self._read(queries.holdings_of, merchant_ids)
+
     def uses(self, merchant_id: str) -> Uses:
         return self._read(uses.of, merchant_id)
+
+    def last_uses(self, merchant_ids: Iterable[str]) -> dict[tuple[str, str], datetime]:
+        """When keys were used last, by merchant and fingerprint."""
+        return self._read(uses.last_of, merchant_ids)
 
     def due(self, after: DueSlot | None, limit: int, before: datetime, theirs: Theirs) -> list[DueSlot]:
         """Slots with a date up to `before`, the most overdue first."""
@@ -211,6 +233,7 @@ class Store:
             self._reach.require()
             raise Overloaded("More changes wait for their turn than keysvc gets done: try again, and spread them")
         try:
+            self._reach.require()  # whoever had the turn may have found the database gone
             with self._reach.visit(), (engine or self._engine).begin() as connection:
                 yield connection
         finally:

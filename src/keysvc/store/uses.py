@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, case, delete, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Table, case, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
@@ -51,6 +52,14 @@ def add(connection: Connection, batch: Uses) -> None:
 
 def of(connection: Connection, merchant_id: str) -> Uses:
     return _read(connection.execute(select(USE).where(USE.c.merchant_id == merchant_id)).mappings())
+
+
+def last_of(connection: Connection, merchant_ids: Iterable[str]) -> dict[tuple[str, str], datetime]:
+    """When each key of these merchants was used last, by merchant and fingerprint."""
+    key = (USE.c.merchant_id, USE.c.fingerprint)
+    last = func.max(USE.c.last_used_time, type_=USE.c.last_used_time.type)
+    query = select(*key, last).where(USE.c.merchant_id.in_(list(merchant_ids))).group_by(*key)
+    return {(merchant_id, fingerprint): time for merchant_id, fingerprint, time in connection.execute(query)}
 
 
 def fold(connection: Connection, step: int, now: datetime) -> bool:

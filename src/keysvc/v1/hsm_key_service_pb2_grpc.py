@@ -75,25 +75,29 @@ class HsmKeyServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RequestHsmKey(self, request, context):
-        """Asks for the next generation of a purpose.
-        For: ADMIN. Nothing is made yet. ALREADY_EXISTS (HSM_KEY_PENDING) where one was asked for that is not in use yet.
+        """Asks for the next generation of a purpose. Nothing is made yet.
+        For: ADMIN.
+        Errors: ALREADY_EXISTS (HSM_KEY_PENDING where one was asked for that is not in use yet, REQUEST_ALREADY_DONE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ApproveHsmKey(self, request, context):
-        """Agrees to what another asked for.
-        For: ADMIN. The requester itself gets PERMISSION_DENIED. FAILED_PRECONDITION (HSM_KEY_STATE) where it is not
-        REQUESTED.
+        """Agrees to what another administrator asked for: the requester itself gets PERMISSION_DENIED.
+        For: ADMIN.
+        Errors: FAILED_PRECONDITION (HSM_KEY_STATE where it is not REQUESTED), ABORTED (ETAG_MISMATCH), ALREADY_EXISTS
+        (REQUEST_ALREADY_DONE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawHsmKey(self, request, context):
-        """Takes back what was asked for, approved or not. FAILED_PRECONDITION (HSM_KEY_STATE) where it is in use.
+        """Takes back what was asked for, approved or not.
         For: ADMIN.
+        Errors: FAILED_PRECONDITION (HSM_KEY_STATE where it is in use), ABORTED (ETAG_MISMATCH), ALREADY_EXISTS
+        (REQUEST_ALREADY_DONE).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -28,7 +28,7 @@ def run(home: Path, plan: Plan, cores: Cores, steps: Steps) -> list[Row]:
     threads = read_settings().threads
     with bare_server(threads, cores) as (address, pid), keysvc(home, cores) as ours:
         # Called with the same header as keysvc, so that both read as many bytes.
-        echo = Target(address, pid, ours.authorization, f"/{SERVICE}/Echo")
+        echo = Target(address, (pid,), ours.authorization, f"/{SERVICE}/Echo")
         targets = {
             _KEYSVC: (ours, question),
             _ECHO: (echo, Question(question.request, question.request)),

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from support.softhsm import PIN, Tokens, configure
 
-from keysvc.hsm.keyring import Purpose
 from keysvc.hsm.module import Module
 from keysvc.hsm.token import Token
 from keysvc.model.errors import HsmUnavailable, Misconfigured
+from keysvc.model.hsm_keys import Purpose
 
 
 class Logins:
