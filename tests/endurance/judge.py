@@ -167,6 +167,8 @@ class Judge:
             if self._surely(event, active=True):
                 yield f"{event.reason} was not so"
             return
+        if event.reason == "OVERLOADED" and event.method in _CHANGES:
+            return  # too many waited for their turn: it was not done, and says so
         may_be = _EXCUSES.get((event.method, event.reason))
         if may_be is None:
             yield "nothing here is a reason to refuse"
@@ -218,6 +220,7 @@ def _may_have_many_retiring(refused: Refused, asked: list[str], lives: Lives) ->
     return lives.possibly_live(refused.span, asked) > MAX_RETIRING
 
 
+_CHANGES = frozenset({CREATE, RENEW, REVOKE, REVOKE_ONE, SWAP})
 _EXCUSES: dict[tuple[str, str], Callable[[Refused, list[str], Lives], bool]] = {
     ("GenerateHmac", "SLOT_EMPTY"): _may_be_empty,
     ("SignWebhook", "SLOT_EMPTY"): _may_be_empty,
