@@ -6,10 +6,10 @@ set -euo pipefail
 packages_for() {
     case "$1" in
         run) echo softhsm2 ;;
-        bench) echo softhsm2 nghttp2-client ;; # h2load, a load that costs less than a Python client
+        bench) echo softhsm2 nghttp2-client postgresql ;; # h2load, a load that costs less than a Python client
         # A database, a compiler for PKCS#11 modules that misbehave, the bench, which is tested too, the README's curl, and
-        # networks that are cut.
-        test) echo softhsm2 postgresql gcc libc6-dev nghttp2-client curl iproute2 ;;
+        # networks that are cut; a second token, whose daemon the tests start in a namespace of their own.
+        test) echo softhsm2 postgresql gcc libc6-dev nghttp2-client curl iproute2 opencryptoki ;;
         containers) echo docker.io docker-compose debootstrap ca-certificates ;; # an engine, and what images are built on
         venv) echo python3-venv ;; # Debian's python3 makes no environment without it
         *) return 1 ;;

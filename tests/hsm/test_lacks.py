@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pkcs11
 import pytest
-from pkcs11 import Attribute
+from pkcs11 import Attribute, Mechanism, Session
 from support.softhsm import Tokens
 
-from keysvc.hsm import attributes, keyring, lacks, offers, provisioning, wrapping
+from keysvc.hsm import anchor, attributes, keyring, lacks, offers, provisioning, wrapping
 from keysvc.hsm.connection import Connection, log_in
+from keysvc.hsm.keys import BoundKey
 from keysvc.hsm.lacks import Lack
 from keysvc.hsm.offers import Offers
-from keysvc.hsm.wrapping import Wrap
+from keysvc.hsm.wrapping import Wrap, WrappingKey
 from keysvc.model.errors import Misconfigured
 from keysvc.model.hsm_keys import Purpose
 
@@ -27,6 +29,96 @@ def test_softhsm_lacks_nothing_and_is_left_as_it_was(connection: Connection) -> 
     before = objects()
     assert Offers(Wrap.KEY_WRAP_PAD, trusts=True, lacking=frozenset()) == offers.tried(connection.login)
     assert before == objects()
+
+
+class SignsByAny(BoundKey):
+    """A key that keeps its list of mechanisms, and not to it."""
+
+    def sign(self, data: bytes, **_: Any) -> bytes:
+        made: bytes = super().sign(data, mechanism=Mechanism.SHA256_HMAC)
+        return made
+
+
+class UnwrapsReadable(WrappingKey):
+    """A key that unwraps others readable where they are asked to be sealed, and refuses to where that is asked."""
+
+    def unwrap(self, session: Session, *asked: Any) -> Any:
+        if self.take_out is wrapping.then_sealed:
+            return super().unwrap(session, *asked)
+        if asked[2] == attributes.IN_TRANSIT_SHOWN:
+            raise pkcs11.TemplateInconsistent
+        return readable(session)
+
+
+class UnwrapsReadableWhereAsked(WrappingKey):
+    """A key whose unwrap template does nothing."""
+
+    def unwrap(self, session: Session, *asked: Any) -> Any:
+        return readable(session) if asked[2] == attributes.IN_TRANSIT_SHOWN else super().unwrap(session, *asked)
+
+
+def readable(session: Session) -> pkcs11.Object:
+    key = attributes.secret_key_object(pkcs11.KeyType.GENERIC_SECRET, bytes(32))
+    return session.create_object({**key, **attributes.IN_TRANSIT_SHOWN})
+
+
+class UnwrapsAnother(WrappingKey):
+    """A key that unwraps others than it wrapped."""
+
+    def unwrap(self, session: Session, *_: Any) -> Any:
+        return session.create_object(attributes.signing_key_object(bytes(32), attributes.IN_USE))
+
+
+class WrapsWhatIsForOthers(WrappingKey):
+    """A key that nobody trusts, and that wraps even so."""
+
+    def wrap(self, session: Session, key: pkcs11.Object) -> bytes:
+        return b"" if key[Attribute.WRAP_WITH_TRUSTED] else super().wrap(session, key)
+
+
+@pytest.mark.parametrize(
+    ("part", "lie", "found"),
+    [
+        ("BoundKey", SignsByAny, Offers(Wrap.KEY_WRAP_PAD, True, frozenset({Lack.ALLOWED_MECHANISMS}))),
+        ("WrappingKey", UnwrapsReadable, Offers(Wrap.KEY_WRAP_PAD, True, frozenset({Lack.UNWRAP_TEMPLATE}))),
+        ("WrappingKey", UnwrapsReadableWhereAsked, Offers(Wrap.KEY_WRAP_PAD, True, frozenset({Lack.UNWRAP_TEMPLATE}))),
+        ("WrappingKey", WrapsWhatIsForOthers, Offers(Wrap.KEY_WRAP_PAD, False, frozenset())),
+    ],
+)
+def test_a_token_that_takes_what_it_is_told_and_does_otherwise_lacks_it(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch, part: str, lie: type, found: Offers
+) -> None:
+    monkeypatch.setattr(offers, part, lie)
+    assert found == offers.tried(connection.login)
+
+
+def test_a_list_of_mechanisms_that_cannot_be_read_back_is_none(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start could not tell a right key from a weaker one."""
+    monkeypatch.setattr(attributes, "_unpack_mechanisms", lambda _: ())
+    session = connection.token.open(attribute_mapper=attributes.Mapper())
+    assert frozenset({Lack.ALLOWED_MECHANISMS}) == offers.tried(session).lacking
+    session.close()
+
+
+def test_a_token_that_unwraps_another_key_is_not_used(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offers, "WrappingKey", UnwrapsAnother)
+    with pytest.raises(Misconfigured, match="neither by CKM_AES_KEY_WRAP_PAD nor CKM_AES_CBC_PAD"):
+        offers.tried(connection.login)
+
+
+def test_a_token_that_is_gone_lacks_nothing_but_is_gone(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a cut-off token would be refused as one that cannot do its work."""
+
+    def gone(*_: Any, **__: Any) -> None:
+        raise pkcs11.DeviceRemoved
+
+    monkeypatch.setattr(BoundKey, "encrypt", gone)
+    with pytest.raises(pkcs11.DeviceRemoved):
+        offers.tried(connection.login)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +138,17 @@ def test_what_the_token_has_is_insisted_on_though_it_is_allowed_to_lack(
     session.close()
     with pytest.raises(Misconfigured, match=rf"keysvc-{purpose}-1 is weaker.*{named}"):
         tokens.open(config)
+
+
+def test_a_token_that_keeps_no_anchor_is_refused_at_init_unless_that_is_allowed(
+    tokens: Tokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(anchor, "lacking", lambda _session: "it stores none")
+    config = tokens.blank()
+    with pytest.raises(Misconfigured, match=r"lacks anchor: .*KEYSVC_ALLOW_LACKS=anchor "):
+        provisioning.make_missing(tokens.module, config, None)
+    made = provisioning.make_missing(tokens.module, replace(config, allowed=frozenset({Lack.ANCHOR})), None)
+    assert (5, frozenset({Lack.ANCHOR}), True) == (len(made.labels), made.lacking, made.wrapping_key_stays)
 
 
 @pytest.mark.parametrize("lacking", [{Lack.UNWRAP_TEMPLATE}, {Lack.ALLOWED_MECHANISMS}], ids=["template", "mechanisms"])
@@ -89,7 +192,7 @@ def test_a_key_that_cannot_be_sealed_after_it_was_unwrapped_is_destroyed(
     asked = wrapping.Wrapped(
         pkcs11.KeyType.GENERIC_SECRET,
         b"",
-        pkcs11.Mechanism.AES_KEY_WRAP_PAD,
+        Mechanism.AES_KEY_WRAP_PAD,
         None,
         attributes.NO_CAPABILITY,
         attributes.IN_TRANSIT_SHOWN,

@@ -41,6 +41,7 @@ def test_a_token_that_is_not_there_is_named(tokens: Tokens, shared_config: Token
         log_in(tokens.module, replace(shared_config, label="not-there"), writable=False)
 
 
+@pytest.mark.softhsm
 def test_how_often_a_pin_is_given(
     compile_module: Callable[..., Path], scenario: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -70,7 +70,7 @@ def test_its_wrapping_keys_are_not_trusted_whoever_asks(tokens: Tokens) -> None:
 def test_it_unwraps_readable_keys_whatever_is_asked_so_they_are_sealed_after(
     token: Token, connection_of: Connection
 ) -> None:
-    """PKCS#11 2.40 section 5.13 has C_UnwrapKey make what the template says."""
+    """PKCS#11 2.40 section 5.14 has C_UnwrapKey make what the template says."""
     key, wrapping = adopted(token, KEY), connection_of.wrapping_key(1)
     asked = (key.shape, key.material, attributes.IN_USE, MechanismFlag.SIGN)
     out = replace(wrapping, take_out=as_asked).unwrap(connection_of.holder, *asked)

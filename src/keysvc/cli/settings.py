@@ -37,9 +37,9 @@ class Settings(BaseSettings):
     so_pin_file: Annotated[
         Path | None, Field(description="A file that holds the security officer's PIN, for `init` and `hsm`")
     ] = None
-    allow_lacks: Annotated[
-        str, Field(description="What the token may lack, with commas between the words of docs/tokens.md")
-    ] = ""
+    allow_lacks: Annotated[str | None, Field(description="What the token may lack, with commas between the words")] = (
+        None
+    )
     workers: Annotated[int, Field(description="Processes of `keysvc serve` on its port", ge=1, le=64)] = 1
     drain_delay: Annotated[
         float,

@@ -80,6 +80,8 @@ def end_with_parent() -> None:
     """In the worker: its stdin ends when its parent does, however that ended. It then drains."""
 
     def watch() -> None:
+        # It must not take what the main thread waits for: its default here would end the process midway.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while os.read(0, 1):
             pass
         os.kill(os.getpid(), signal.SIGTERM)

@@ -12,6 +12,7 @@ import contextlib
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import pkcs11
@@ -61,6 +62,10 @@ class Connection:
     in_use: dict[Attribute, Any]
     """The template of unwrapped keys that this token takes."""
     lacking: frozenset[Lack]
+    looks: count[int] = field(default_factory=lambda: count(1))
+    found_by: int = 0
+    """The look at the token that found the keyring. A later one knows of more than one that began before it."""
+    looking: threading.Lock = field(default_factory=threading.Lock)
 
     def open_worker(self) -> Session:
         return self.token.open(attribute_mapper=attributes.Mapper())
@@ -105,8 +110,16 @@ class Connection:
             self.holder_lock.release()
 
     def find_keys(self, session: Session) -> None:
-        """Looks for the token's own keys anew: others may have made or destroyed some. Raises Misconfigured."""
-        self.keyring = _right_keys(session, self.lacking, self.keyring.wrapping)
+        """Looks for the token's own keys anew: others may have made or destroyed some. Raises Misconfigured.
+
+        Of two looks at once the one that began later counts, whichever ends last.
+        """
+        with self.looking:
+            begun = next(self.looks)
+        found = _right_keys(session, self.lacking, self.keyring.wrapping)
+        with self.looking:
+            if begun > self.found_by:
+                self.keyring, self.found_by = found, begun
 
 
 class NoSuchGeneration(KeyError):

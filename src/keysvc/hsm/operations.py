@@ -68,6 +68,14 @@ def keyed_digest(connection: Connection, session: Session, purpose: Purpose, gen
     return connection.signer.sign(session, key, HmacAlgorithm.HMAC_SHA256, data)
 
 
+def keyed_digests(
+    connection: Connection, session: Session, purpose: Purpose, generation: int, data: Sequence[bytes]
+) -> list[bytes]:
+    """The same of each of them."""
+    key = connection.handle(purpose, generation)
+    return connection.signer.sign_each(session, [(key, HmacAlgorithm.HMAC_SHA256, each) for each in data])
+
+
 def random(_connection: Connection, session: Session, size: int) -> bytes:
     """`size` bytes from the token's generator."""
     return session.generate_random(size * 8)
@@ -131,6 +139,11 @@ def adopt(connection: Connection, session: Session, shape: KeyShape, value: byte
         return NewKey(material, generation)
     finally:
         key.destroy()
+
+
+def adopt_each(connection: Connection, session: Session, asked: Sequence[tuple[KeyShape, bytes]]) -> list[NewKey]:
+    """Wraps keys that the process holds the bytes of, in their order."""
+    return [adopt(connection, session, shape, value) for shape, value in asked]
 
 
 def adopt_sealed(connection: Connection, session: Session, shape: KeyShape, sealed: bytes) -> NewKey:

@@ -26,6 +26,9 @@ R = TypeVar("R")
 _VISIT = 100
 """MACs in one visit: a token that takes milliseconds for one must not be taken for one that hangs."""
 
+_ADOPTED = 20
+"""Keys taken in in one visit: each is made, wrapped and destroyed."""
+
 
 class Token:
     """A token in use. Thread-safe. Methods raise HsmUnavailable when the token cannot answer."""
@@ -51,6 +54,12 @@ class Token:
     def keyed_digest(self, purpose: Purpose, generation: int, data: bytes) -> bytes:
         """HMAC-SHA256 by a key of the token's own; KeyError where it has no such generation."""
         return self._sessions.call(operations.keyed_digest, purpose, generation, data)
+
+    def keyed_digests(self, purpose: Purpose, generation: int, data: Sequence[bytes]) -> list[bytes]:
+        """The same of many, in their order: a visit to the token for every 100."""
+        call = self._sessions.call
+        visits = (data[at : at + _VISIT] for at in range(0, len(data), _VISIT))
+        return [mac for some in visits for mac in call(operations.keyed_digests, purpose, generation, some)]
 
     def newest(self, purpose: Purpose) -> int:
         """The generation that makes new things of this purpose. Looks for it where `expect_keys` said so."""
@@ -99,6 +108,12 @@ class Token:
         """Wraps a key that the process holds."""
         self.newest(Purpose.WRAPPING)  # looks for it, where it must
         return self._sessions.call(operations.adopt, shape, value)
+
+    def adopt_each(self, asked: Sequence[tuple[KeyShape, bytes]]) -> list[NewKey]:
+        """Wraps keys that the process holds, in their order: a visit to the token for every 20."""
+        self.newest(Purpose.WRAPPING)  # looks for it, where it must
+        visits = (asked[at : at + _ADOPTED] for at in range(0, len(asked), _ADOPTED))
+        return [made for some in visits for made in self._sessions.call(operations.adopt_each, some)]
 
     def adopt_sealed(self, shape: KeyShape, sealed: bytes) -> NewKey:
         """Raises operations.Undecryptable or operations.UnusableKey."""
