@@ -33,6 +33,7 @@ run: $(READY) ## Serve on loopback, with a token and a database of its own in va
 .PHONY: test
 test: $(READY) ## Run the tests
 	@hsm/install.sh test
+	tests/deployment/promtool.sh .venv/bin
 	.venv/bin/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 .PHONY: soak

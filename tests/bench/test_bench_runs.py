@@ -30,11 +30,11 @@ def test_the_shortest_bench_prints_every_figure_with_its_verdict(tmp_path: Path)
     run = subprocess.run(
         [sys.executable, "-m", "bench", "--quick"],
         env={**os.environ, "PYTHONPATH": str(TESTS), "TMPDIR": str(tmp_path)},
-        check=True, capture_output=True, text=True, timeout=120,
+        check=True, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     lines = [line.split("\t") for line in run.stdout.splitlines() if "\t" in line]
-    verdicts = {section: [line[-1] for line in lines if line[0] == section and line[-1]] for section in "ABCDFG"}
-    goals = {"A": 2, "B": 2, "C": 2, "D": 8 if is_here(BEFORE) else 0, "F": 1, "G": 6}
+    verdicts = {section: [line[-1] for line in lines if line[0] == section and line[-1]] for section in "ABCDFGHIJ"}
+    goals = {"A": 2, "B": 2, "C": 2, "D": 8 if is_here(BEFORE) else 0, "F": 1, "G": 6, "H": 2, "I": 2, "J": 1}
     assert goals == {section: len(found) for section, found in verdicts.items()}
     assert 7 == len([line for line in lines if line[0] == "E" and 0 <= float(line[-1]) <= 1])
     assert {"met", "not met"} >= {verdict for found in verdicts.values() for verdict in found}
@@ -70,6 +70,15 @@ def test_a_missed_goal_is_told_by_the_median_of_the_ratios() -> None:
         report.plain([row], {})[0].split("\t")
     )
     assert "| at least 0.75 | not met |" in report.markdown([row], {"Kernel": "K"}, "")
+
+
+def test_a_goal_for_what_is_compared_with_nothing_is_held_against_the_median_of_the_values() -> None:
+    goal = Goal(20_000, at_least=False, unit="µs")
+    rows: list[report.Line] = [
+        Row("I", "a revoke", 30, [1.0, median, 90_000.0], "µs", goal=goal) for median in (19_999.0, 20_001.0)
+    ]
+    found = [line.split("\t")[-2:] for line in report.plain(rows, {})]
+    assert [["at most 20,000 µs", "met"], ["at most 20,000 µs", "not met"]] == found
 
 
 def test_of_two_equal_times_each_is_slower_by_half() -> None:

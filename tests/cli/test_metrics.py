@@ -5,55 +5,20 @@ from __future__ import annotations
 import re
 import socket
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from support.asking import ask, refused, slot_of, verify_mac
+from support.metrics import ANY_PORT, Metrics, address_in, documented, page_of
 from support.outages import stoppable_postgres
 from support.production import Production
 from support.program import assert_refused, run, serving
 from support.server import Client, DevServer
 from support.waiting import until
 
-OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
-ROW = r"^\| `(keysvc_\w+)` \| (\w+) \| ([\w, ]+) \|"
-ANY_PORT = {"KEYSVC_METRICS_LISTEN": "127.0.0.1:0"}
-
-Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def address_in(log: Path) -> tuple[str, int]:
-    """Where the process that wrote this log last served metrics."""
-    line = [line for line in log.read_text().splitlines() if "metrics.serving" in line][-1]
-    [(host, port)] = re.findall(r'address(?:=|": ")([\d.]+):(\d+)', line)
-    return host, int(port)
-
-
-def page_of(log: Path) -> str:
-    host, port = address_in(log)
-    with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=20) as answer:
-        return str(answer.read().decode())
-
-
-class Metrics:
-    """What one scrape told."""
-
-    def __init__(self, log: Path) -> None:
-        self.families = list(text_string_to_metric_families(page_of(log)))
-        self._samples: Samples = {
-            (sample.name, frozenset(sample.labels.items())): sample.value
-            for family in self.families
-            for sample in family.samples
-        }
-
-    def value(self, name: str, **labels: str) -> float:
-        return self._samples.get((name, frozenset(labels.items())), 0.0)
-
-    def names(self) -> set[str]:
-        return {name for name, _ in self._samples}
+WITH_TLS = "keysvc_certificate_expiry_timestamp_seconds"
+"""Not told without; tests/rpc/test_tls.py sees it told."""
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +35,7 @@ def client(server: DevServer) -> Iterator[Client]:
     """Has called, and was counted: a metric with labels is served from then on."""
     with server.client() as made:
         ask(made, "ListMerchants")
-        until(lambda: "keysvc_calls_total" in Metrics(server.log).names())
+        until(lambda: {"keysvc_calls_total", "keysvc_anchor_age_seconds"} <= Metrics(server.log).names())
         yield made
 
 
@@ -112,6 +77,10 @@ def test_the_parts_numbers_move_with_the_calls(server: DevServer, client: Client
     assert 1 == moved("keysvc_cache_lookups_total", cache="handles", result="miss")
     assert 1 == moved("keysvc_token_handles")
     assert 16 == after.value("keysvc_token_sessions")
+    assert (1000, 4096) == (after.value("keysvc_calls_waiting_max"), after.value("keysvc_token_handles_max"))
+    assert (1, 1) == (after.value("keysvc_serving"), after.value("keysvc_anchor_held"))
+    assert 0 == after.value("keysvc_altered_resources")
+    assert 0 < after.value("keysvc_anchor_age_seconds") < 60 + 20  # it is kept once a minute
     assert after.value("keysvc_epoch") > 0
     assert 0 == after.value("keysvc_call_lines_lost_total") == after.value("keysvc_token_errors_total")
 
@@ -184,14 +153,12 @@ def test_every_metric_is_documented_and_every_documented_one_is_served(server: D
     ask(client, "ListMerchants")
     served = {re.sub(r"_(bucket|count|sum)$", "", name) for name in Metrics(server.log).names()}
     ours = {name for name in served if name.startswith("keysvc_")}
-    documented = {name for name, _, _ in re.findall(ROW, OPERATIONS.read_text(), re.MULTILINE)}
-    assert documented == ours
+    assert documented().keys() - {WITH_TLS} == ours
     assert {"process", "python"} == {name.partition("_")[0] for name in served - ours}
 
 
 def test_types_and_labels_are_as_documented(server: DevServer, client: Client) -> None:
     ask(client, "ListMerchants")
-    documented = {name: (kind, labels) for name, kind, labels in re.findall(ROW, OPERATIONS.read_text(), re.MULTILINE)}
     served = {
         f"{family.name}_total" if family.type == "counter" else family.name: (
             family.type,
@@ -200,7 +167,8 @@ def test_types_and_labels_are_as_documented(server: DevServer, client: Client) -
         for family in Metrics(server.log).families
         if family.name.startswith("keysvc_")
     }
-    assert documented == {name: (kind, _in_order(labels)) for name, (kind, labels) in served.items()}
+    told = {name: (kind, _in_order(labels)) for name, (kind, labels) in served.items()}
+    assert documented() == {**told, WITH_TLS: ("gauge", "none")}
 
 
 def _in_order(labels: str) -> str:
@@ -257,6 +225,8 @@ def test_without_its_database_the_rest_is_still_told(tmp_path: Path) -> None:
             names = Metrics(running.output).names()
             assert "keysvc_audit_unsigned_events" not in names
             assert "keysvc_token_operations_total" in names
+            until(lambda: 0 == Metrics(running.output).value("keysvc_serving"))
             postgres.start()
             until(lambda: "keysvc_audit_unsigned_events" in Metrics(running.output).names())
+            until(lambda: 1 == Metrics(running.output).value("keysvc_serving"))
             assert 0 == running.stop()

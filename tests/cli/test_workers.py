@@ -65,7 +65,8 @@ def two_free_ports() -> int:
 
 
 def logged(running: Running, event: str) -> list[dict[str, Any]]:
-    lines = [line for line in running.output.read_text().splitlines() if line.startswith("{")]
+    written = running.output.read_text().rpartition("\n")[0]  # the last line may not be whole yet
+    lines = [line for line in written.splitlines() if line.startswith("{")]
     return [entry for entry in map(json.loads, lines) if entry["event"] == event]
 
 

@@ -239,7 +239,7 @@ def test_under_load_calls_share_the_reads_of_the_epoch(site: Site) -> None:
     with site.one.client() as client:
         verify = request("VerifyHmac", **filled(client, "loaded"))
         question = Question(verify.SerializeToString(), client.call("VerifyHmac", verify).SerializeToString())
-    target = Target(site.one.address, site.one.pid, client.metadata[0][1])
+    target = Target(site.one.address, (site.one.pid,), client.metadata[0][1])
     before = epoch_reads(site.one)
     burst = h2load(target, question, 64, 1.0)
     reads = (epoch_reads(site.one) - before) / burst.calls

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import grpc
 import pytest
+from cryptography import x509
 from support.asking import ask
 from support.certificates import Authority, Pair, uri
 from support.encrypted import Encrypted, create_auditor, make_encrypted, trusting
+from support.metrics import ANY_PORT, Metrics
 from support.program import Running
 from support.server import Client
 from support.waiting import code_of
@@ -36,7 +38,7 @@ def encrypted(made: Encrypted) -> Encrypted:
 
 @pytest.fixture
 def running(encrypted: Encrypted) -> Iterator[Running]:
-    with encrypted.serving() as served:
+    with encrypted.serving(**ANY_PORT) as served:
         yield served
         assert 0 == served.stop()
 
@@ -59,6 +61,14 @@ def connected(address: str, context: ssl.SSLContext, session: ssl.SSLSession | N
 
 def in_file(encrypted: Encrypted) -> str:
     return (encrypted.directory / "server.pem").read_text()
+
+
+def end_in(pem: str) -> float:
+    return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc.timestamp()
+
+
+def end_in_metrics(running: Running) -> float:
+    return Metrics(running.output).value("keysvc_certificate_expiry_timestamp_seconds")
 
 
 def told(running: Running, event: str) -> int:
@@ -149,8 +159,9 @@ def test_a_new_certificate_is_served_without_a_restart_and_old_connections_go_on
         ask(client, "ListMerchants")
         before = in_file(encrypted)
         assert [before] * 2 == [served_at(running.address), served_at(running.mtls_address)]
-        replace_pair(encrypted, encrypted.servers.server())
-        assert in_file(encrypted) != before
+        assert end_in(before) == end_in_metrics(running)
+        replace_pair(encrypted, encrypted.servers.server(end=timedelta(hours=3)))
+        assert end_in(before) != end_in(in_file(encrypted)) == end_in_metrics(running)
         assert [in_file(encrypted)] * 2 == [served_at(running.address), served_at(running.mtls_address)]
         ask(client, "ListMerchants")
     assert (1, 0) == (told(running, "tls.reloaded"), told(running, "tls.reload_failed"))

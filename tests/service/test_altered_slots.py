@@ -127,6 +127,7 @@ def test_an_alteration_is_told_in_the_audit_record_once(service: Service) -> Non
     for _ in range(3):
         assert "Integrity" == service.verdict(secret, HMAC)
         service.reporter.flush()
+    assert 2 == service.reporter.found()
     events = service.database.rows("audit_event")[before:]
     # The view of a merchant is checked whole, so the other slot is found with it.
     assert {PRIMARY, "merchants/m/credentials/encryption-password"} == {event["resource"] for event in events}

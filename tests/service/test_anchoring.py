@@ -275,6 +275,15 @@ def test_it_is_written_once_a_minute_by_whichever_replica_and_at_a_stop(service:
     assert [4] == [found.epoch for found in in_token(service.token)]
 
 
+def test_when_it_was_kept_last_is_told_though_nobody_had_to_write(service: Service, clock: Clock) -> None:
+    first, second = anchoring_of(service), anchoring_of(service.replica())
+    assert first.last_kept is None
+    first.keep()
+    clock.forward(timedelta(seconds=1))
+    second.keep()
+    assert [clock() - timedelta(seconds=1), clock()] == [first.last_kept, second.last_kept]
+
+
 def test_a_clock_that_was_ahead_does_not_keep_it_from_being_written(service: Service, clock: Clock) -> None:
     clock.forward(timedelta(days=365))
     anchoring_of(service).keep()
@@ -303,8 +312,10 @@ def test_a_database_that_went_back_under_a_running_service_is_logged_and_not_anc
     anchoring.keep()
     before = service.token.anchor_values()
     database.execute("UPDATE epoch SET value = 1")
+    assert anchoring.held
     with capture_logs() as logs:
         anchoring.leave()
+    assert not anchoring.held
     assert [("anchor.not_held", "error")] == [(entry["event"], entry["log_level"]) for entry in logs]
     assert before == service.token.anchor_values()
 
@@ -397,6 +408,7 @@ def test_a_token_that_stores_nothing_is_told_once_and_the_service_goes_on(
     with capture_logs() as logs:
         anchoring.keep()
         anchoring.keep()
+    assert anchoring.last_kept is None
     assert [("anchor.not_kept", "warning")] == [(entry["event"], entry["log_level"]) for entry in logs]
     assert "SessionReadOnly" in logs[0]["reason"]
     anchoring.require_held()

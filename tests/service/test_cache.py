@@ -172,12 +172,12 @@ def test_a_password_that_was_replaced_elsewhere_stops_at_once(service: Service, 
 def test_a_header_that_was_checked_before_the_epoch_moved_is_not_remembered(service: Service, other: Service) -> None:
     service.admins.put("admin", SecretText("first"))
     known = Known.of(service.log_in(basic("admin", "first")))
-    as_of = service.cache.epoch
+    as_of = service.cache.moves
     other.admins.put("admin", SecretText("second"))
     service.cache.refresh()
     service.cache.remember_header(b"key", known, as_of)
     assert service.cache.header(b"key") is None
-    service.cache.remember_header(b"key", known, service.cache.epoch)
+    service.cache.remember_header(b"key", known, service.cache.moves)
     assert known is service.cache.header(b"key")
 
 

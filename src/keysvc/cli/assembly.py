@@ -89,7 +89,7 @@ def servicers(core: Core, cache: Cache, usage: Usage, limits: Limits, authority:
         TokenServicer(MerchantTokens(store, cache, token, sealer, digester, limits.verifications, now)),
         MerchantServicer(Merchants(store, sealer, now)),
         PrincipalServicer(Principals(store, Passwords(token, digester), sealer, now)),
-        HsmKeyServicer(HsmKeys(store, sealer, now)),
+        HsmKeyServicer(HsmKeys(store, token, sealer, now)),
         AuditServicer(AuditReader(store)),
     )
 

@@ -5,26 +5,22 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from keysvc.cli import wiring
-from keysvc.cli.beside import Dev, progress, settings_of
+from keysvc.cli.beside import Dev, progress, reading, settings_of
 from keysvc.cli.files import private_file
-from keysvc.cli.settings import Settings
 from keysvc.hsm.module import Module
-from keysvc.model.audit import ChainEnd, SignedHead, time_text
-from keysvc.model.errors import HsmUnavailable, Misconfigured
+from keysvc.model.audit import ChainEnd, time_text
+from keysvc.model.errors import Misconfigured
 from keysvc.service.audit import AuditReader, AuditSigner, json_line
 from keysvc.service.audit_check import PAGE, ChainCheck, Report
 from keysvc.service.bootstrap import require_bound
-from keysvc.store import schema
-from keysvc.store.engine import open_engine
-from keysvc.store.store import Store
 
 app = typer.Typer(no_args_is_help=True, help="The audit record.")
 
@@ -70,7 +66,7 @@ def export(
     after: Annotated[int, typer.Option(min=0, metavar="SEQUENCE", help="Only the events after this one.")] = 0,
 ) -> None:
     """Write the events as JSON lines, in the chain's order. Needs no token."""
-    with _database(settings_of(dev=dev)) as store:
+    with reading(settings_of(dev=dev)) as store:
         reader = AuditReader(store)
         end, _ = reader.head()
         with private_file(output) if output else nullcontext(sys.stdout) as file, progress() as bar:
@@ -78,22 +74,6 @@ def export(
             for page in reader.pages(after, PAGE):
                 file.writelines(f"{json_line(event)}\n" for event in page)
                 bar.advance(task, len(page))
-
-
-@contextmanager
-def _database(settings: Settings) -> Iterator[Store]:
-    """At the newest schema, for reading."""
-    engine = open_engine(wiring.database_url(settings))
-    schema.require_newest(engine)
-    store = Store(engine, _never_signs)
-    try:
-        yield store
-    finally:
-        store.close()
-
-
-def _never_signs(_sequence: int, _digest: str, _last: SignedHead | None) -> NoReturn:
-    raise HsmUnavailable("There is no token at hand")
 
 
 def _parse_head(text: str) -> ChainEnd:

@@ -1,17 +1,30 @@
-"""What commands that work beside the service share, on its token and database: whose those are, and a progress bar."""
+"""What commands that work beside the service share, on its token and database: whose those are, the
+database alone, patience, and a progress bar."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated, NoReturn, TypeVar
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from keysvc.cli import development
+from keysvc.cli import development, wiring
 from keysvc.cli.settings import Settings, read_settings
+from keysvc.model.audit import SignedHead
+from keysvc.model.errors import HsmUnavailable, Overloaded, StoreUnavailable
+from keysvc.store import schema
+from keysvc.store.engine import open_engine
+from keysvc.store.store import Store
 
+R = TypeVar("R")
+
+PATIENCE_SECONDS = 60.0
+"""For one step that is refused for now."""
 Dev = Annotated[bool, typer.Option("--dev", help="Of `keysvc dev`: its token and database, under KEYSVC_HOME.")]
 
 
@@ -19,6 +32,30 @@ def settings_of(*, dev: bool) -> Settings:
     """Raises Misconfigured."""
     settings = read_settings()
     return development.found(settings) if dev else settings
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Store]:
+    """The database at the newest schema, without the token. Raises Misconfigured."""
+    engine = open_engine(wiring.database_url(settings))
+    schema.require_newest(engine)
+    store = Store(engine, _never_signs)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def _never_signs(_sequence: int, _digest: str, _last: SignedHead | None) -> NoReturn:
+    raise HsmUnavailable("There is no token at hand")
+
+
+def patiently(step: Callable[[], R]) -> R:
+    """What the step returns. Beside a service under load a change may be refused for now, and is tried again; raises
+    what it was refused with last."""
+    again = retry_if_exception_type((StoreUnavailable, HsmUnavailable, Overloaded))
+    pause, patience = wait_random_exponential(0.2, 5.0), stop_after_delay(PATIENCE_SECONDS)
+    return Retrying(retry=again, wait=pause, stop=patience, reraise=True)(step)
 
 
 def progress() -> Progress:

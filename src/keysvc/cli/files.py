@@ -44,11 +44,15 @@ def private_file(path: Path) -> Iterator[TextIO]:
         new.unlink(missing_ok=True)
         # Never through a link, and never into a file that somebody else made and can read.
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(path)
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise Misconfigured(f"Cannot write {path}: {error.strerror}") from None
 
@@ -67,6 +71,12 @@ def read_private(path: Path, what: str, variable: str) -> bytes:
     if mode & _OTHERS:
         raise Misconfigured(f"The {what} {path} can be read by others: chmod 600 it")
     return contents
+
+
+def is_private(descriptor: int) -> bool:
+    """Whether others cannot read it: a file of mode 0600, or what is no file, such as a pipe."""
+    mode = os.fstat(descriptor).st_mode
+    return not (stat.S_ISREG(mode) and mode & _OTHERS)
 
 
 def _close_to_others(path: Path, known_by: str | None) -> None:

@@ -95,17 +95,18 @@ def _rotate(purpose: Purpose, *, dev: bool) -> None:
     settings = settings_of(dev=dev)
     so_pin = wiring.token_config(settings).pin if dev else read_so_pin(settings)
     replacement = Replacement(settings, purpose, so_pin)
-    approved = replacement.approved()
-    going = [] if purpose is Purpose.AUDIT else replacement.retiring()
-    if approved is None and not going:
-        _ask(purpose)
-    if approved is not None:
-        replacement.put_into_use(approved)
-    if purpose is Purpose.AUDIT:
-        typer.echo("the older ones stay, to check what they signed")
-        return
-    for generation in replacement.retiring():
-        replacement.empty(generation)
+    with replacement.alone():
+        approved, going = replacement.stand()
+        if approved is not None:
+            replacement.put_into_use(approved)
+            _, going = replacement.stand()
+        elif not going or purpose is Purpose.AUDIT:
+            _ask(purpose)
+        if purpose is Purpose.AUDIT:
+            typer.echo("the older ones stay, to check what they signed")
+            return
+        for generation in going:
+            replacement.empty(generation)
 
 
 def _ask(purpose: Purpose) -> None:

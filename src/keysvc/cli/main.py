@@ -21,6 +21,7 @@ from keysvc.cli import (
     hardening,
     hsm,
     logs,
+    moving,
     remote,
     rotate,
     sharing,
@@ -40,6 +41,8 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 app.add_typer(database.app, name="db")
 app.add_typer(audit.app, name="audit")
 app.add_typer(hsm.app, name="hsm")
+app.command("import")(moving.import_)
+app.command()(moving.export)
 app.command()(rotate.rotate)
 app.command()(fleet.status)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 
 import typer
 
 from keysvc.cli import wiring
-from keysvc.cli.beside import progress
+from keysvc.cli.beside import patiently, progress
 from keysvc.cli.remote import Stopped
 from keysvc.cli.settings import Settings
 from keysvc.hsm import provisioning
@@ -20,6 +22,7 @@ from keysvc.service.rekeying import Rekeying
 
 SETTLE_SECONDS = 3.0
 """Between the last row's move and the end of its old key: calls that read the row before it moved are answered."""
+_WORK = "keysvc hsm"
 _NAMED = 20
 """Rows that could not be moved which are named."""
 _HOW = {
@@ -37,24 +40,28 @@ class Replacement:
         self._settings = settings
         self._purpose = purpose
         self._so_pin = so_pin
-        self._config = wiring.token_config(settings)
+        # One call at a time is made of the token.
+        self._config = replace(wiring.token_config(settings), workers=1)
         self._module = Module(self._config.module_path)
 
-    def approved(self) -> int | None:
-        """The generation that two administrators agreed to, None where there is none."""
-        with self._rekeying() as rekeying:
-            return rekeying.approved()
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While no other run of these commands is at work on the database. Raises Stopped."""
+        with wiring.alone(self._settings, _WORK) as alone:
+            if not alone:
+                raise Stopped("Another run is at work on the token's keys: let it end")
+            yield
 
-    def retiring(self) -> list[int]:
-        """The generations that are to go."""
+    def stand(self) -> tuple[int | None, list[int]]:
+        """The generation that two administrators agreed to, if any, and those that are to go."""
         with self._rekeying() as rekeying:
-            return rekeying.retiring()
+            return patiently(rekeying.approved), patiently(rekeying.retiring)
 
     def put_into_use(self, generation: int) -> None:
         """Makes the key, unless a run before did, and has it make all that is new."""
         label = provisioning.ensure(self._module, self._config, self._so_pin, self._purpose, generation)
         with self._rekeying() as rekeying:
-            rekeying.put_into_use()
+            patiently(rekeying.put_into_use)
         typer.echo(f"{label} makes all that is new from now on")
 
     def empty(self, generation: int) -> None:
@@ -64,8 +71,8 @@ class Replacement:
             moved, stuck = _moved(rekeying, generation, old)
             if moved:
                 typer.echo(f"moved {moved} rows off keysvc-{old}")
-                time.sleep(SETTLE_SECONDS)
-            if rekeying.finish(generation):
+            time.sleep(SETTLE_SECONDS)  # also where another run moved them
+            if patiently(partial(rekeying.finish, generation)):
                 typer.echo(f"destroyed keysvc-{old}")
                 return
             left = rekeying.hanging(generation)
@@ -76,8 +83,8 @@ class Replacement:
     @contextmanager
     def _rekeying(self) -> Iterator[Rekeying]:
         with wiring.opened(self._settings, self._module, self._config) as core:
-            require_bound(core.store, core.token)
             core.anchoring.require_held()
+            require_bound(core.store, core.token)
             yield Rekeying(core.store, core.token, core.sealer, self._purpose, core.now)
 
 
@@ -86,8 +93,11 @@ def _moved(rekeying: Rekeying, generation: int, old: str) -> tuple[int, list[str
     rows, stuck = 0, list[str]()
     with progress() as bar:
         task = bar.add_task(f"rows of {old}", total=rekeying.hanging(generation))
-        for batch in rekeying.move(generation):
-            rows += batch.rows
-            stuck += batch.stuck
-            bar.update(task, completed=rows)
+        before = -1
+        while before < rows:  # a swap may have carried a row to where the last pass had been
+            before, stuck = rows, []
+            for batch in rekeying.move(generation, patiently):
+                rows += batch.rows
+                stuck += batch.stuck
+                bar.update(task, completed=rows)
     return rows, stuck

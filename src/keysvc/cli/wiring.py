@@ -35,6 +35,7 @@ from keysvc.service.digests import Digester
 from keysvc.service.integrity import Sealer
 from keysvc.service.maintenance import IntegrityReporter, Maintenance
 from keysvc.service.usage import Usage
+from keysvc.store import alone as store_alone
 from keysvc.store import schema
 from keysvc.store.engine import open_engine
 from keysvc.store.store import Store
@@ -77,7 +78,7 @@ def token_config(settings: Settings) -> TokenConfig:
         pin=read_pin(require_path(settings.pin_file, "KEYSVC_PIN_FILE")),
         workers=settings.threads,
         handle_cache=settings.handle_cache,
-        allowed=lacks.read(settings.allow_lacks),
+        allowed=lacks.read(settings.allow_lacks or ""),
     )
 
 
@@ -110,6 +111,17 @@ def opened(settings: Settings, module: Module, config: TokenConfig) -> Iterator[
         reporter = IntegrityReporter(store, now)
         anchoring = Anchoring(store, token, signer, now, timedelta(seconds=settings.anchor_seconds))
         yield Core(store, signer, token, Sealer(token, reporter), Digester(token), reporter, anchoring, now)
+
+
+@contextmanager
+def alone(settings: Settings, work: str) -> Iterator[bool]:
+    """Whether no other process is at this work on the database; if so none begins it meanwhile."""
+    engine = open_engine(database_url(settings))
+    try:
+        with store_alone.alone(engine, work) as is_alone:
+            yield is_alone
+    finally:
+        engine.dispose()
 
 
 def make_token_keys(module: Module, config: TokenConfig, so_pin: str | None) -> Made:

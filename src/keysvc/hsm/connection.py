@@ -117,9 +117,23 @@ class Connection:
         with self.looking:
             begun = next(self.looks)
         found = _right_keys(session, self.lacking, self.keyring.wrapping)
+        self._require_same(session, found)
         with self.looking:
             if begun > self.found_by:
                 self.keyring, self.found_by = found, begun
+
+    def _require_same(self, session: Session, found: Keyring) -> None:
+        """A token made anew under us has keys of the same names. Raises Misconfigured."""
+        for purpose in (Purpose.ROW, Purpose.DIGEST, Purpose.AUDIT):
+            before, now = self.keyring.handles[purpose], found.handles[purpose]
+            for generation in before.keys() & now.keys():
+                handles = {before[generation], now[generation]}
+                macs = {self.signer.sign(session, each, HmacAlgorithm.HMAC_SHA256, _SAME) for each in handles}
+                if len(macs) > 1:
+                    raise Misconfigured(f"The token holds another keysvc-{purpose}-{generation} than before")
+
+
+_SAME = b"keysvc: is this the same key"
 
 
 class NoSuchGeneration(KeyError):

@@ -45,12 +45,14 @@ def refuse(session: Session, keyring: Keyring, generations: Iterable[int]) -> No
         KeyType.AES, 256, mechanism=Mechanism.AES_KEY_GEN, capabilities=MechanismFlag.WRAP,
         template=attributes.SEALED_FROM_BIRTH,
     )  # fmt: skip
-    for generation in generations:
-        wrapping = keyring.wrapping[generation]
-        blob = wrapping.wrap(session, probe)
-        _refuse_ways_out(session, wrapping, blob, handle_of(untrusted), f"keysvc-wrapping-{generation}")
-    probe.destroy()
-    untrusted.destroy()
+    try:
+        for generation in generations:
+            wrapping = keyring.wrapping[generation]
+            blob = wrapping.wrap(session, probe)
+            _refuse_ways_out(session, wrapping, blob, handle_of(untrusted), f"keysvc-wrapping-{generation}")
+    finally:
+        probe.destroy()
+        untrusted.destroy()
     _refuse_readable_imports(session, keyring)
 
 

@@ -40,7 +40,8 @@ class Token:
         except pkcs11.PKCS11Error as error:
             code = type(error).__name__
             raise HsmUnavailable(f"The token '{config.label}' does not answer: {code}") from None
-        self._expected = self._known = 0
+        self._asked = self._looked_for = (0, 0)
+        """(keys put into use, doubts)"""
 
     def hmac(self, key: WrappedKey, message: bytes) -> bytes:
         """The MAC of `message` by a merchant's HMAC key."""
@@ -62,16 +63,28 @@ class Token:
         return [mac for some in visits for mac in call(operations.keyed_digests, purpose, generation, some)]
 
     def newest(self, purpose: Purpose) -> int:
-        """The generation that makes new things of this purpose. Looks for it where `expect_keys` said so."""
-        expected = self._expected
-        if self._known != expected:
-            self._sessions.find_keys()
-            self._known = expected
+        """The generation that makes new things of this purpose. Looks for it where it must."""
+        self.look_where_asked()
         return self._sessions.connection.keyring.newest(purpose)
+
+    def generations(self, purpose: Purpose) -> list[int]:
+        """Those that the token had when it was looked at last, the newest last."""
+        return sorted(self._sessions.connection.keyring.handles[purpose])
 
     def expect_keys(self, count: int) -> None:
         """How often keys were put into use so far, as SQL tells: where that moved, there are others than were found."""
-        self._expected = count
+        self._asked = (count, self._asked[1])
+
+    def doubt_keys(self) -> None:
+        """Asks for a look before a key makes something new, and at the next `heal`. Does not block."""
+        self._asked = (self._asked[0], self._asked[1] + 1)
+
+    def look_where_asked(self) -> None:
+        """Looks for the token's own keys anew, where others were expected or doubted."""
+        asked = self._asked  # before the look: what is asked for meanwhile asks for another
+        if self._looked_for != asked:
+            self._sessions.find_keys()
+            self._looked_for = asked
 
     def find_keys(self) -> None:
         """Looks for the token's own keys anew. Blocks."""
@@ -84,7 +97,7 @@ class Token:
 
     def rewrap(self, key: WrappedKey) -> NewKey | None:
         """The same key under the newest wrapping key; None where its generation lets none go."""
-        self.newest(Purpose.WRAPPING)  # looks for it, where it must
+        self.look_where_asked()
         return self._with_key(operations.rewrap, key)
 
     def random(self, size: int) -> bytes:
@@ -101,23 +114,23 @@ class Token:
 
     def generate(self, shape: KeyShape, recipient: RSAPublicKey | None) -> NewKey:
         """A new key, wrapped, with its one copy: readable, or sealed to `recipient`."""
-        self.newest(Purpose.WRAPPING)  # looks for it, where it must
+        self.look_where_asked()
         return self._sessions.call(operations.generate, shape, recipient)
 
     def adopt(self, shape: KeyShape, value: bytes) -> NewKey:
         """Wraps a key that the process holds."""
-        self.newest(Purpose.WRAPPING)  # looks for it, where it must
+        self.look_where_asked()
         return self._sessions.call(operations.adopt, shape, value)
 
     def adopt_each(self, asked: Sequence[tuple[KeyShape, bytes]]) -> list[NewKey]:
         """Wraps keys that the process holds, in their order: a visit to the token for every 20."""
-        self.newest(Purpose.WRAPPING)  # looks for it, where it must
+        self.look_where_asked()
         visits = (asked[at : at + _ADOPTED] for at in range(0, len(asked), _ADOPTED))
         return [made for some in visits for made in self._sessions.call(operations.adopt_each, some)]
 
     def adopt_sealed(self, shape: KeyShape, sealed: bytes) -> NewKey:
         """Raises operations.Undecryptable or operations.UnusableKey."""
-        self.newest(Purpose.WRAPPING)  # looks for it, where it must
+        self.look_where_asked()
         return self._sessions.call(operations.adopt_sealed, shape, sealed)
 
     def forget(self, idents: Iterable[Hashable]) -> None:
@@ -153,7 +166,11 @@ class Token:
 
     def heal(self) -> str | None:
         """Tests the token, and looks for one that is gone. Returns what is wrong, or None. Blocks."""
-        return self._sessions.heal()
+        trouble = self._sessions.heal()
+        if trouble is None:
+            with contextlib.suppress(HsmUnavailable):
+                self.look_where_asked()
+        return trouble
 
     def figures(self) -> TokenFigures:
         """What was done in the token. Does not ask it, and does not block."""

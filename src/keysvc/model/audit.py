@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
 FIRST_HASH = "0" * 64
@@ -29,6 +29,9 @@ class AuditRecord:
     reason: str
     request_id: str
     peer: str
+
+
+_FIELDS = tuple(f.name for f in fields(AuditRecord))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class SignedHead:
 def event_hash(sequence: int, event: AuditRecord, previous_hash: str) -> str:
     """SHA-256 in hexadecimal, over a JSON list without blanks: a fixed text, the sequence, the fields in their order
     (the time as ISO 8601 in UTC, to the microsecond), and the previous hash."""
-    time, *rest = astuple(event)
+    time, *rest = (getattr(event, name) for name in _FIELDS)
     listed = [_EVENT, sequence, time_text(time), *rest, previous_hash]
     return hashlib.sha256(json.dumps(listed, separators=(",", ":")).encode()).hexdigest()
 

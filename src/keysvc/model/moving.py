@@ -11,22 +11,13 @@ from keysvc.model.records import MerchantState
 from keysvc.model.slots import HmacAlgorithm, SecretFormat, Slot
 
 
-class MerchantDiffers(KeysvcError):
-    """A line tells of a merchant what does not stand of it."""
+class LineRefused(Exception):
+    """For a reason that only files have; never on the wire. The message holds no secret."""
 
-    reason = "MERCHANT_DIFFERS"
-
-
-class MerchantRefused(KeysvcError):
-    """The line that was to add the merchant was refused, and this one says less of it."""
-
-    reason = "MERCHANT_REFUSED"
-
-
-class Revoked(KeysvcError):
-    """The slot held a key that was revoked. What ended is not brought back by a file."""
-
-    reason = "REVOKED"
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +32,7 @@ class About:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line. With a slot there is a secret, and without one there is none."""
+    """One line, whose ids have the form of one. With a slot there is a secret, and without one there is none."""
 
     line: int
     merchant_id: str
@@ -53,6 +44,8 @@ class Entry:
     secret_format: SecretFormat | None = None
     rotate_before: datetime | None = None
     allow_weak: bool = False
+    fault: KeysvcError | None = None
+    """What is wrong with the rest of the line, where its merchant could be read."""
 
 
 class Result(StrEnum):
@@ -76,5 +69,5 @@ class Outcome:
     message: str = ""
 
 
-def refused(line: int, merchant_id: str, slot: Slot | None, error: KeysvcError) -> Outcome:
+def refused(line: int, merchant_id: str, slot: Slot | None, error: KeysvcError | LineRefused) -> Outcome:
     return Outcome(line, merchant_id, slot or "", Result.REFUSED, 0, error.reason, error.message)

@@ -11,6 +11,7 @@ import json
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from keysvc.model.slots import HmacAlgorithm, Kind, SecretFormat, Slot
@@ -150,16 +151,25 @@ def meaning(record: Any) -> bytes:
     only: what was written before keeps its MAC.
     """
     first, later = [type(record).__name__], {}
-    for f in fields(record):
-        value = getattr(record, f.name)
-        if f.name == "mac_generation" or f.default is MISSING:
+    for name, default in _covered(type(record)):  # type: ignore[arg-type]  # a class is hashable
+        value = getattr(record, name)
+        if default is MISSING:
             first.append(_plain(value))
-        elif f.name != "mac" and value != f.default:
-            later[f.name] = _plain(value)
+        elif value != default:
+            later[name] = _plain(value)
     return json.dumps([*first, later] if later else first, separators=(",", ":")).encode()
 
 
+@lru_cache(maxsize=32)
+def _covered(record_type: type[Any]) -> tuple[tuple[str, Any], ...]:
+    """The fields that a MAC covers, in their order, with the defaults of those that a later schema added."""
+    defaults = {f.name: f.default for f in fields(record_type) if f.name != "mac"}
+    return tuple((defaults | {"mac_generation": MISSING}).items())
+
+
 def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int):
+        return value  # most are
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds")
     if isinstance(value, bytes):

@@ -66,7 +66,7 @@ class Access:
         known = self._cache.header(key)
         if known is not None and (known.until is None or self._now() < known.until):
             return known
-        as_of = self._cache.epoch
+        as_of = self._cache.moves
         if not proof.header:
             known = self._of_certificate(secret)
         elif (claims := bearer.read(proof.header)) is not None:

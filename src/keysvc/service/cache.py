@@ -8,12 +8,10 @@ used by the call that loaded it, and not remembered.
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 from keysvc.hsm.token import Token
-from keysvc.model.errors import HsmUnavailable
 from keysvc.model.hsm_keys import HSM_KEYS
 from keysvc.model.names import merchant_name, principal_name
 from keysvc.model.principals import PrincipalRecord
@@ -50,6 +48,7 @@ class Cache:
         """Gives a ticket to take when a call arrives, before it waits for a thread. Does not block."""
         self._lock = threading.Lock()
         self._epoch = 0
+        self._moves = 0
         self._merchants: dict[str, MerchantView] = {}
         self._headers: dict[bytes, Known] = {}
         self.merchant_lookups = Lookups()
@@ -57,8 +56,16 @@ class Cache:
 
     @property
     def epoch(self) -> int:
-        """The epoch seen last. Pass it to `remember_header` as it was before the header was checked."""
+        """The epoch seen last."""
         return self._epoch
+
+    @property
+    def moves(self) -> int:
+        """How often the epoch moved. Pass it to `remember_header` as it was before the header was checked.
+
+        Not the epoch itself: a database that took over from another may have come to the same by another way.
+        """
+        return self._moves
 
     def refresh(self, arrived: int | None = None) -> None:
         """Sees to an epoch whose read began after the call arrived. Blocks, unless other calls have seen to it."""
@@ -93,7 +100,7 @@ class Cache:
 
     def remember_header(self, key: bytes, known: Known, as_of: int) -> None:
         with self._lock:
-            if self._epoch == as_of:
+            if self._moves == as_of:
                 _put(self._headers, key, known, HEADERS)
 
     def _checked(self, record: PrincipalRecord | None) -> PrincipalRecord | None:
@@ -104,13 +111,13 @@ class Cache:
         return record
 
     def _load(self, merchant_id: str) -> MerchantView | None:
-        as_of = self._epoch
+        as_of = self._moves
         holdings = self._store.holdings(merchant_id)
         if holdings is None:
             return None
         view = checked_view(holdings, self._sealer)
         with self._lock:
-            if self._epoch == as_of:
+            if self._moves == as_of:
                 _put(self._merchants, merchant_id, view, MERCHANTS)
         return view
 
@@ -118,16 +125,15 @@ class Cache:
         with self._lock:
             if not self._merchants and not self._headers:
                 # Nothing to forget; and what is being loaded just now sees that the epoch has moved.
-                self._epoch = epoch
+                self._epoch, self._moves = epoch, self._moves + 1
+                self._token.doubt_keys()
                 return
         changed = self._changed(epoch)
         if changed is None or any(subject.startswith(HSM_KEYS) for subject in changed):
-            # Best before anything is read that a new one made; what is read sooner makes the token look for it.
-            with suppress(HsmUnavailable):
-                self._token.find_keys()
+            self._token.doubt_keys()
         with self._lock:
             gone = self._forget(changed)
-            self._epoch = epoch
+            self._epoch, self._moves = epoch, self._moves + 1
         self._token.forget(
             key.wrapped.ident for view in gone for slot in view.slots.values() for key in slot.keys if key.wrapped
         )

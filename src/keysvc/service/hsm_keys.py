@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from keysvc.hsm.token import Token
 from keysvc.model.changing import check_etag
 from keysvc.model.errors import HsmKeyPending, InvalidField, NotFound
 from keysvc.model.hsm_keys import (
@@ -19,6 +20,7 @@ from keysvc.model.hsm_keys import (
     parse_hsm_key,
     require_approvable,
     require_withdrawable,
+    wrong_state,
 )
 from keysvc.service.calls import Caller, Clock, record, refuse_repeat
 from keysvc.service.integrity import Sealer
@@ -39,6 +41,7 @@ class HsmKeys:
     """The use cases of HsmKeyService."""
 
     store: Store
+    token: Token
     sealer: Sealer
     now: Clock
 
@@ -100,6 +103,7 @@ class HsmKeys:
             refuse_repeat(change, caller, request_id)
             key = self._read(change, name, etag)
             require_withdrawable(key)
+            self._require_not_made(key)
             change.hsm_keys.remove(key)
             record(change, caller, key.name, version=key.generation, request_id=request_id, time=self.now())
 
@@ -111,6 +115,12 @@ class HsmKeys:
                 check_etag(etag, etag_of(key), key.name)
                 return key
         raise NotFound(f"Nobody asked for {name}: see ListHsmKeys", resource=name)
+
+    def _require_not_made(self, key: HsmKeyRecord) -> None:
+        """Raises HsmKeyStateWrong where a run that was cut off has made the key, which replicas may use by now."""
+        self.token.find_keys()
+        if key.generation in self.token.generations(key.purpose):
+            raise wrong_state(key, "its key is made already, so carry it out, and replace it by the next generation")
 
     def _rows(self, key: HsmKeyRecord) -> int:
         return self.store.hanging(key.purpose, key.generation) if key.state is HsmKeyState.RETIRING else 0

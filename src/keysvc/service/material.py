@@ -5,6 +5,7 @@ A key whose transaction does not commit never existed: the token keeps nothing o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -68,6 +69,17 @@ def recipe(name: CredentialName, algorithm: HmacAlgorithm | None, secret_format:
     return Recipe(rule.kind, algorithm, chosen)
 
 
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A secret from outside, checked."""
+
+    name: CredentialName
+    wanted: Recipe
+    text: str = field(repr=False)
+    key: bytes = field(repr=False)
+    weak: bool
+
+
 class ImportKey:
     """The public half of the token's import key."""
 
@@ -98,15 +110,27 @@ class Maker:
 
     def adopt(self, name: CredentialName, wanted: Recipe, text: str, *, allow_weak: bool) -> Fresh:
         """A secret that the merchant already uses. Raises InvalidField, which never quotes it."""
-        key = secrets.decode(text, wanted.secret_format, "secret")
-        if wanted.kind is Kind.ENCRYPTION_KEY and len(key) != AES_KEY_BYTES:
-            raise InvalidField("secret", f"is {len(key)} bytes; an encryption key (AES-256) is {AES_KEY_BYTES}")
-        weak = _weak(key, allow_weak=allow_weak)
-        if wanted.kind is Kind.BEARER_SECRET:
-            digest, generation = self._digester.make(API_KEY_USE, str(name), text)
-            return Fresh(wanted, digest, generation, self._digester.fingerprint(str(name), digest), weak)
-        made = self._token.adopt(wanted.shape, key)
-        return Fresh(wanted, made.material, made.generation, self._digester.fingerprint(str(name), made.material), weak)
+        return self.adopt_each([offered(name, wanted, text, allow_weak=allow_weak)])[0]
+
+    def adopt_each(self, secrets_offered: Sequence[Offered]) -> list[Fresh]:
+        """The same of several, in their order, in few visits to the token."""
+        stored = self._stored(secrets_offered)
+        names = [(str(each.name), material) for each, (material, _) in zip(secrets_offered, stored, strict=True)]
+        return [
+            Fresh(each.wanted, material, generation, fingerprint, each.weak)
+            for each, (material, generation), fingerprint in zip(
+                secrets_offered, stored, self._digester.fingerprints(names), strict=True
+            )
+        ]
+
+    def _stored(self, secrets_offered: Sequence[Offered]) -> list[tuple[bytes, int]]:
+        """What SQL keeps of each, and the generation that made it."""
+        bearers = [each for each in secrets_offered if each.wanted.kind is Kind.BEARER_SECRET]
+        keys = [each for each in secrets_offered if each.wanted.kind is not Kind.BEARER_SECRET]
+        digests = iter(self._digester.make_each(API_KEY_USE, [(str(each.name), each.text) for each in bearers]))
+        made = self._token.adopt_each([(each.wanted.shape, each.key) for each in keys])
+        wrapped = iter([(key.material, key.generation) for key in made])
+        return [next(digests if each.wanted.kind is Kind.BEARER_SECRET else wrapped) for each in secrets_offered]
 
     def adopt_sealed(self, name: CredentialName, wanted: Recipe, sealed: bytes) -> Fresh:
         """The same, sealed under the import key: it never stands in the process. Raises InvalidField."""
@@ -160,6 +184,14 @@ class Maker:
             return Fresh(wanted, made.material, made.generation, fingerprint, sealed=sealed)
         text = SecretText(secrets.encode(plain, wanted.secret_format))
         return Fresh(wanted, made.material, made.generation, fingerprint, text=text)
+
+
+def offered(name: CredentialName, wanted: Recipe, text: str, *, allow_weak: bool) -> Offered:
+    """A secret from outside that fits its slot. Raises InvalidField, which never quotes it."""
+    key = secrets.decode(text, wanted.secret_format, "secret")
+    if wanted.kind is Kind.ENCRYPTION_KEY and len(key) != AES_KEY_BYTES:
+        raise InvalidField("secret", f"is {len(key)} bytes; an encryption key (AES-256) is {AES_KEY_BYTES}")
+    return Offered(name, wanted, text, key, _weak(key, allow_weak=allow_weak))
 
 
 def _weak(key: bytes, *, allow_weak: bool) -> bool:

@@ -7,11 +7,14 @@ which key is the newest, so once the newer one is in use no row is ever written 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from time import monotonic
 
 from keysvc.hsm.keys import KeyShape, WrappedKey
+from keysvc.hsm.operations import UnusableKey
 from keysvc.hsm.token import Token
 from keysvc.model.errors import Integrity, Misconfigured
 from keysvc.model.hsm_keys import HsmKeyRecord, HsmKeyState, Purpose, hsm_key_name
@@ -27,7 +30,8 @@ from keysvc.store.rekeying import TABLES, Place, place_of
 from keysvc.store.store import Store
 
 BATCH = 200
-"""Rows of one change: others wait for it no longer than for any other."""
+BATCH_SECONDS = 0.3
+"""Rows of one change at most, and how long it works on them: others wait for it."""
 MOVED: dict[Purpose, tuple[type[Sealed], ...]] = {
     Purpose.WRAPPING: (KeyRecord,),
     Purpose.ROW: tuple(TABLES),
@@ -39,10 +43,16 @@ MOVED: dict[Purpose, tuple[type[Sealed], ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """One batch: how many rows moved, and what is wrong with those that did not."""
+    """One batch: how many rows moved, what is wrong with those that did not, and where the next one begins."""
 
     rows: int
     stuck: tuple[str, ...]
+    place: Place = None
+    more: bool = False
+
+
+Attempt = Callable[[Callable[[], Moved]], Moved]
+"""Does it, and may try again what the database or the token refused for now."""
 
 
 class Rekeying:
@@ -94,28 +104,26 @@ class Rekeying:
         """Rows that are to move, or to end."""
         return self._store.hanging(self._purpose, generation)
 
-    def move(self, generation: int) -> Iterator[Moved]:
+    def move(self, generation: int, attempt: Attempt) -> Iterator[Moved]:
         """Moves rows off the generation, a batch to a change. May be left at any time, and begun anew."""
         for record_type in MOVED[self._purpose]:
-            after: Place = None
-            while True:
-                with self._store.change() as change:
-                    rows = change.hsm_keys.batch(self._purpose, record_type, generation, after, BATCH)
-                    moved = self._move(change, rows)
+            after, more = None, True
+            while more:
+                moved = attempt(partial(self._move_some, generation, record_type, after))
                 yield moved
-                if len(rows) < BATCH:
-                    break
-                after = place_of(rows[-1])
+                after, more = moved.place, moved.more
 
     def finish(self, generation: int) -> bool:
         """Destroys the generation where nothing hangs on it any more; False where something does.
 
-        The lock is held meanwhile, so that nothing is restored from elsewhere in between. Were the commit to fail, the
-        key is gone all the same, and the next run says so.
+        The lock is held meanwhile, so that nothing comes to hang on it in between. Were the commit to fail, the key is
+        gone all the same, and the next run notes it.
         """
         with self._store.change() as change:
             found = [key for key in self._in_state(change, HsmKeyState.RETIRING) if key.generation == generation]
-            if not found or change.hsm_keys.count(self._purpose, generation):
+            if not found or generation >= self._token.newest(self._purpose):
+                return False
+            if change.hsm_keys.count(self._purpose, generation):
                 return False
             key, now = found[0], self._now()
             gone = replace(key, state=HsmKeyState.DESTROYED, destroy_time=now, revision=key.revision + 1)
@@ -158,15 +166,30 @@ class Rekeying:
             first = HsmKeyRecord(purpose=self._purpose, generation=generation, state=HsmKeyState.RETIRING)
             change.hsm_keys.add(self._sealer.seal(first))
 
-    def _move(self, change: Change, rows: Sequence[Sealed]) -> Moved:
-        stuck = []
-        for row in rows:
-            try:
-                self._sealer.check(row, name_of(row))
-                change.hsm_keys.put(self._sealer.seal(self._rewrapped(row)))
-            except (Integrity, _Unmovable) as error:
-                stuck.append(str(error))
-        return Moved(len(rows) - len(stuck), tuple(stuck))
+    def _move_some(self, generation: int, record_type: type[Sealed], after: Place) -> Moved:
+        until = monotonic() + BATCH_SECONDS
+        stuck, done = list[str](), 0
+        with self._store.change() as change:
+            rows = change.hsm_keys.batch(self._purpose, record_type, generation, after, BATCH)
+            for row in rows:
+                if done and monotonic() > until:
+                    break
+                done += 1
+                wrong = self._moved(change, row)
+                stuck += [wrong] if wrong else []
+        place = place_of(rows[done - 1]) if rows else after
+        return Moved(done - len(stuck), tuple(stuck), place, more=done < len(rows) or len(rows) == BATCH)
+
+    def _moved(self, change: Change, row: Sealed) -> str:
+        """What is wrong with it; empty where it moved."""
+        try:
+            self._sealer.check(row, name_of(row))
+            change.hsm_keys.put(self._sealer.seal(self._rewrapped(row)))
+        except (Integrity, _Unmovable) as error:
+            return str(error)
+        except UnusableKey:
+            return f"{name_of(row)} holds a key that the token does not work with: renew it"
+        return ""
 
     def _rewrapped(self, row: Sealed) -> Sealed:
         if self._purpose is not Purpose.WRAPPING or not isinstance(row, KeyRecord):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from keysvc.model.audit import SIGN_EVERY, AuditRecord, ChainedEvent, ChainEnd, SignedHead
 from keysvc.model.errors import HsmUnavailable, Integrity, StoreUnavailable
 from keysvc.store import audit_tables
-from keysvc.store.rows import UNREADABLE, table_of
+from keysvc.store.rows import UNREADABLE, table_of, to_row
 
 EVENT = table_of(audit_tables.AuditEvent)
 TAIL = table_of(audit_tables.AuditTail)
@@ -80,7 +80,7 @@ def _chain(end: ChainEnd, events: Sequence[AuditRecord]) -> list[ChainedEvent]:
 
 def _row(chained: ChainedEvent) -> dict[str, Any]:
     hashes = {"sequence": chained.sequence, "previous_hash": chained.previous_hash, "hash": chained.hash}
-    return hashes | asdict(chained.event)
+    return hashes | to_row(chained.event)
 
 
 def _unwritable() -> StoreUnavailable:

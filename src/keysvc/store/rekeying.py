@@ -1,7 +1,7 @@
 """The token's own keys in SQL: their generations, and which rows hang on an old one.
 
-Rows are found by their generation without an index: they are asked for while a key is being replaced, a table from end
-to end, and no write of any other day pays for that.
+Rows of tables that grow with the merchants are found by an index on their generation; digests in lists of tokens and
+passwords are not, and are read from end to end.
 """
 
 from __future__ import annotations

@@ -38,7 +38,12 @@ def to_record(record_type: type[R], table: Table, row: Mapping[Any, Any]) -> R:
 
 def to_row(record: Any) -> dict[str, Any]:
     """The column values of a record."""
-    return {f.name: getattr(record, f.name) for f in fields(record)}
+    return {name: getattr(record, name) for name in _names(type(record))}  # type: ignore[arg-type]  # a class is hashable
+
+
+@lru_cache(maxsize=32)
+def _names(record_type: type[Any]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(record_type))
 
 
 @lru_cache(maxsize=32)

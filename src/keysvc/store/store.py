@@ -24,7 +24,7 @@ from keysvc.model.slots import Slot
 from keysvc.model.uses import Uses
 from keysvc.store import audit_log, fleet, own_tables, queries, rekeying, uses
 from keysvc.store.audit_log import EventFilter, HeadSigner
-from keysvc.store.bulk import Bulk
+from keysvc.store.bulk import Bulk, SealEach
 from keysvc.store.changes import REQUEST, Change, current_epoch
 from keysvc.store.engine import patient, reader_of
 from keysvc.store.epoch import CHANGE, EpochReader
@@ -67,11 +67,11 @@ class Store:
             yield change
 
     @contextmanager
-    def bulk(self) -> Iterator[Bulk]:
-        """The same, and what is added is written at its end. Others wait meanwhile: some hundred rows are enough."""
+    def bulk(self, seal_each: SealEach) -> Iterator[Bulk]:
+        """The same for many additions, which are sealed and written at its end. Some hundred: others wait for it."""
         with self._changing(Bulk) as bulk:
             yield bulk
-            bulk.write()
+            bulk.write(seal_each)
 
     @contextmanager
     def _changing(self, kind: type[C]) -> Iterator[C]:
@@ -165,12 +165,12 @@ class Store:
 
     def hanging(self, purpose: Purpose, generation: int) -> int:
         """Rows that hang on a generation. Reads tables from end to end."""
-        with self._connected() as connection:
+        with self._reach.visit(), reader_of(self._beside).connect() as connection:
             return rekeying.count(connection, purpose, generation)
 
     def add_uses(self, batch: Uses) -> None:
         if batch:
-            with self._writing(self._beside) as connection:
+            with self._writing_beside() as connection:
                 uses.add(connection, batch)
 
     def forget_uses(self) -> None:
@@ -186,7 +186,7 @@ class Store:
         """In transactions of their own: others' changes and notes have their turn between."""
         more = True
         while more:
-            with self._writing(self._beside) as connection:
+            with self._writing_beside() as connection:
                 more = some(connection)
 
     def expired_keys(self, now: datetime) -> list[tuple[str, Slot, int]]:
@@ -198,7 +198,7 @@ class Store:
     def forget_before(self, jwts_before: datetime, requests_before: datetime, changes_kept: int) -> None:
         """Deletes old request_ids, ended JWTs, and all but the newest changes."""
         newest = select(func.coalesce(func.max(CHANGE.c.epoch), 0)).scalar_subquery()
-        with self._writing(self._beside) as connection:
+        with self._writing_beside() as connection:
             connection.execute(delete(REQUEST).where(REQUEST.c.time < requests_before))
             connection.execute(delete(USED_JWT).where(USED_JWT.c.expire_time < jwts_before))
             connection.execute(delete(CHANGE).where(CHANGE.c.epoch <= newest - changes_kept))
@@ -238,6 +238,16 @@ class Store:
                 yield connection
         finally:
             self._turn.release()
+
+    @contextmanager
+    def _writing_beside(self) -> Iterator[Connection]:
+        """What runs beside the calls, and may take longer. It takes a turn only where there is one writer at a time."""
+        if self._beside.dialect.name == "sqlite":
+            with self._writing(self._beside) as connection:
+                yield connection
+            return
+        with self._reach.visit(), self._beside.begin() as connection:
+            yield connection
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:

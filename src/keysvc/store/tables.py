@@ -70,7 +70,7 @@ class Merchant(SQLModel, table=True):
     update_time: datetime = Field(sa_type=UtcDateTime)
     revision: int
     mac: bytes
-    mac_generation: int
+    mac_generation: int = Field(index=True)
 
 
 class Credential(SQLModel, table=True):
@@ -112,7 +112,7 @@ class Credential(SQLModel, table=True):
     revoke_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
     revision: int
     mac: bytes
-    mac_generation: int
+    mac_generation: int = Field(index=True)
     rotate_before: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
@@ -154,12 +154,12 @@ class CredentialKey(SQLModel, table=True):
     kind: str
     hmac_algorithm: str | None = None
     material: bytes
-    generation: int
+    generation: int = Field(index=True)
     fingerprint: str
     create_time: datetime = Field(sa_type=UtcDateTime)
     expire_time: datetime | None = Field(default=None, sa_type=UtcDateTime)
     mac: bytes
-    mac_generation: int
+    mac_generation: int = Field(index=True)
     made_in: str | None = None
 
 
@@ -175,7 +175,7 @@ class MerchantTokenSet(SQLModel, table=True):
     tokens: tuple[MerchantToken, ...] = Field(sa_type=_Tokens)
     revision: int
     mac: bytes
-    mac_generation: int
+    mac_generation: int = Field(index=True)
 
 
 class Principal(SQLModel, table=True):

@@ -104,7 +104,7 @@ def _rows(measured: dict[str, list[Round]]) -> list[Row]:
     cpu = {name: [each.burst.cpu_per_call * 1e6 for each in rounds] for name, rounds in measured.items()}
     load = {name: [each.load_per_call * 1e6 for each in rounds] for name, rounds in measured.items()}
     capacity = {name: [_WORKERS[name] * 1e6 / each for each in series] for name, series in cpu.items()}
-    answered, alone = f"VerifyHmac, {IN_FLIGHT} in flight, {{}}", "capacity of {} with nothing beside"
+    answered = "VerifyHmac, {}"
 
     def rows(what: str, figures: dict[str, Series], unit: str, goal: Goal | None = None) -> list[Row]:
         one, two = figures[_ONE], figures[_TWO]
@@ -117,7 +117,7 @@ def _rows(measured: dict[str, list[Round]]) -> list[Row]:
         *rows(answered, rates, "calls/s", GOAL),
         *rows(f"{answered}: servers' processor time", cpu, "µs/call"),
         *rows(f"{answered}: the load's processor time", load, "µs/call"),
-        *rows(f"{answered[:-4]}{alone}", capacity, "calls/s", GOAL),
+        *rows(f"{answered}: capacity", capacity, "calls/s", GOAL),
     ]
 
 
