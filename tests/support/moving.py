@@ -17,7 +17,7 @@ HEADER = "merchant_id,display_name,slot,secret\n"
 def import_rate(settings: Mapping[str, str], directory: Path, lines: int, prefix: tuple[str, ...] = ()) -> float:
     """Lines a second of `keysvc import`, each a merchant with an HMAC key in plain; its start and end are left out.
 
-    `settings` name the token and database, as for `keysvc serve`. `prefix` is a program that starts it, such as taskset.
+    `settings` name the token and database, as for `keysvc serve`. `prefix` is what starts it, such as taskset.
     """
     name = secrets.token_hex(4)
     few, many = (_file(directory / f"{name}-{count}.csv", f"{name}-{count}", count) for count in (1, lines))
