@@ -14,6 +14,8 @@ from support.program import run_anew
 from support.server import DevServer
 
 from cli.walking import invoke, settings_of
+from keysvc.store.alone import alone
+from keysvc.store.engine import open_engine, sqlite_url
 
 MERCHANTS = 40
 
@@ -129,6 +131,14 @@ def test_an_audit_key_signs_and_the_one_before_checks(own: DevServer) -> None:
     own.start()
     done = run_anew("audit", "verify", "--dev", settings=settings_of(own))
     assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_one_run_at_a_time_is_at_work_on_the_tokens_keys(own: DevServer) -> None:
+    with alone(open_engine(sqlite_url(own.database)), "keysvc hsm") as held:
+        assert held
+        code, output, told = hsm(own, "rotate-audit-key")
+    assert (3, "") == (code, output)
+    assert "keysvc: Another run is at work on the token's keys: let it end\n" == told
 
 
 def test_what_was_asked_for_is_taken_back(own: DevServer) -> None:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.databases import Database, SqliteDatabases
 from support.softhsm import PIN, Tokens
 
-from keysvc.hsm import provisioning
+from keysvc.hsm import connection, provisioning
 from keysvc.hsm.connection import TokenConfig
 from keysvc.hsm.token import Token
 from keysvc.model.audit import head_bytes
-from keysvc.model.errors import HsmKeyPending, Integrity, Misconfigured, PermissionDenied
+from keysvc.model.errors import (
+    HsmKeyPending,
+    HsmKeyStateWrong,
+    Integrity,
+    Misconfigured,
+    PermissionDenied,
+    StoreUnavailable,
+)
 from keysvc.model.hsm_keys import HsmKeyRecord, HsmKeyState, Purpose
 from keysvc.model.principals import PrincipalKind
 from keysvc.model.slots import Kind
@@ -278,6 +288,67 @@ def test_an_audit_key_that_was_replaced_signs_nothing_more(world: World) -> None
     assert not world.service.signer.follows(world.service.store.last_audit_head())
     with pytest.raises(Integrity, match="is of audit key 1, which was replaced by 2 before it"):
         list(ChainCheck(world.service.store, world.service.signer, []).run())
+
+
+def test_a_look_at_the_token_that_began_before_another_does_not_undo_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended later, and knows less: were it believed, what is new would be made with the old key for good."""
+    world.make(Purpose.ROW, world.agree(Purpose.ROW).generation)
+    token_connection = world.token._sessions.connection
+    slow, may_end = threading.Event(), threading.Event()
+    right_keys = connection._right_keys
+
+    def held_up(*arguments: Any) -> Any:
+        found = replace(right_keys(*arguments), handles={**token_connection.keyring.handles, Purpose.ROW: {1: 0}})
+        slow.set()
+        assert may_end.wait(5)
+        return found
+
+    monkeypatch.setattr(connection, "_right_keys", held_up)
+    monkeypatch.setattr(connection.Connection, "_require_same", lambda *_: None)
+    with ThreadPoolExecutor(1) as pool:
+        early = pool.submit(token_connection.find_keys, token_connection.login)
+        assert slow.wait(5)
+        monkeypatch.setattr(connection, "_right_keys", right_keys)
+        world.rekeying(Purpose.ROW).put_into_use()
+        may_end.set()
+        early.result()
+    assert 2 == world.token.newest(Purpose.ROW)
+
+
+@pytest.mark.parametrize("purpose", [*MOVABLE, Purpose.DIGEST])
+def test_an_end_that_was_cut_off_before_it_was_noted_is_noted_by_the_next_run(
+    world: World, purpose: Purpose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key is gone, and the database does not know: everything starts all the same."""
+    carrying_out = world.put_into_use(purpose)
+    moved(carrying_out)
+    for name in ("alice", "bob"):
+        world.principals().renew_password(ALICE, name, timedelta(), "")
+    destroy_key = Token.destroy_key
+
+    def cut_off(token: Token, *key: Any) -> None:
+        destroy_key(token, *key)
+        raise StoreUnavailable("cut off")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Token, "destroy_key", cut_off)
+        with pytest.raises(StoreUnavailable):
+            carrying_out.finish(1)
+    world.close()
+    world.open()
+    assert {1: "RETIRING", 2: "CURRENT"} == world.states(purpose)
+    require_bound(world.service.store, world.token)
+    assert world.rekeying(purpose).finish(1)
+    assert {1: "DESTROYED", 2: "CURRENT"} == world.states(purpose)
+
+
+def test_what_is_made_already_is_not_withdrawn(world: World) -> None:
+    """A replica that starts now uses it."""
+    world.make(Purpose.AUDIT, world.agree(Purpose.AUDIT).generation)
+    with pytest.raises(HsmKeyStateWrong, match="its key is made already, so carry it out"):
+        world.keys.withdraw(ALICE, "hsmKeys/audit-2", "", "")
 
 
 def test_nothing_is_done_without_an_agreement(world: World) -> None:

@@ -98,7 +98,7 @@ def dev(
         told = f"keysvc dev: serving on {address}, state in {settings.home}{also}; try"
         typer.echo("\n  ".join([told, *_grpcurl_lines(address, mtls_address, admin_file, certificates)]))
 
-    wiring.serve(settings, module, config, wiring.Front(look.call, ready))
+    wiring.serve(settings, lambda: module, config, wiring.Front(look.call, ready))
 
 
 @app.command()
@@ -122,7 +122,7 @@ def serve(
     if number > 1:
         sys.exit(sharing.serve(settings, number, ready))
     config = wiring.token_config(settings)
-    wiring.serve(settings, Module(config.module_path), config, wiring.Front(look.call, ready))
+    wiring.serve(settings, lambda: Module(config.module_path), config, wiring.Front(look.call, ready))
 
 
 @app.command("worker", hidden=True)
@@ -135,7 +135,7 @@ def serve_as_worker(number: int) -> None:
     config = wiring.token_config(settings)
     front = wiring.Front(look.call, lambda _address, _mtls_address: worker.say_ready(), shares_port=True)
     try:
-        wiring.serve(settings, Module(config.module_path), config, front)
+        wiring.serve(settings, lambda: Module(config.module_path), config, front)
     except WrongPin as error:
         sys.stderr.write(f"keysvc: {error}\n")
         sys.exit(worker.NEVER_AGAIN)

@@ -138,14 +138,15 @@ def initialised(core: Core) -> Admins:
     return Admins(core.store, core.token, core.sealer, core.digester, now)
 
 
-def serve(settings: Settings, module: Module, config: TokenConfig, front: Front) -> None:
-    """Serves until SIGTERM, SIGINT or SIGHUP, then drains. Raises Misconfigured."""
-    # Blocked in every thread, and waited for below: a handler of Python's could be kept from running by the wait.
+def serve(settings: Settings, load: Callable[[], Module], config: TokenConfig, front: Front) -> None:
+    """Serves until SIGTERM, SIGINT or SIGHUP, then drains. Raises Misconfigured. `load` gives the token's module."""
+    # Blocked in every thread, also those of the module, and waited for below: a handler of Python's could be kept from
+    # running by the wait.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
     # Files that cannot be served are told before the token is asked for anything.
     server_config = replace(_server_config(settings), shares_port=front.shares_port)
     with ExitStack() as stack:
-        core = stack.enter_context(opened(settings, module, config))
+        core = stack.enter_context(opened(settings, load(), config))
         require_bound(core.store, core.token)
         core.anchoring.require_held()
         for lack in sorted(core.token.lacking):

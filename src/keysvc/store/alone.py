@@ -21,6 +21,7 @@ def alone(engine: Engine, work: str) -> Iterator[bool]:
             yield _locked(file.fileno())
         return
     with errors_told_apart(), reader_of(engine).connect() as connection:
+        connection.detach()  # closed at the end, which lets go of the lock
         yield bool(connection.scalar(select(func.pg_try_advisory_lock(zlib.crc32(work.encode())))))
 
 
