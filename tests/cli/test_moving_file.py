@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from keysvc.model.errors import Misconfigured
 from keysvc.model.moving import About, Entry, Outcome
 from keysvc.model.records import MerchantState
 from keysvc.model.slots import HmacAlgorithm, SecretFormat, Slot
+from keysvc.service import inventory
 
 SECRET = "f00dcafe" * 8
 HEADER = (
@@ -173,3 +176,11 @@ _csv_lines = st.lists(st.text(max_size=8), min_size=1, max_size=4).map(
 )
 def test_any_line_becomes_an_entry_or_a_refusal(first: bytes, lines: list[bytes]) -> None:
     read(b"\n".join([first, *lines]))
+
+
+def test_the_document_names_every_field() -> None:
+    document = (Path(__file__).parents[2] / "docs/import.md").read_text()
+    table = document.split("| field | what |")[1].split("\n\n")[0]
+    named = [name for line in table.splitlines() for name in re.findall(r"`(\w+)`", line.split(" | ")[0])]
+    assert sorted(FIELDS) == sorted(named)
+    assert set(inventory.COLUMNS) <= set(re.findall(r"`(\w+)`", document.split("## The export")[1]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -19,12 +20,23 @@ from keysvc.model.moving import About, Entry, Outcome
 from keysvc.model.names import CredentialName
 from keysvc.model.principals import PrincipalKind
 from keysvc.model.records import MerchantState
-from keysvc.model.slots import HmacAlgorithm, SecretFormat, Slot
+from keysvc.model.slots import HmacAlgorithm, Kind, SecretFormat, Slot
 from keysvc.service.audit_check import ChainCheck
 from keysvc.service.material import Fresh, Offered
 from keysvc.service.moving_in import MovingIn
 from keysvc.service.principals import Passwords, Principals
-from service.parts import AES, API_KEY, CALLER, HMAC, MESSAGE, SECOND_HMAC, Clock, Service, both_databases
+from service.parts import (
+    AES,
+    API_KEY,
+    CALLER,
+    HMAC,
+    MESSAGE,
+    SECOND_API_KEY,
+    SECOND_HMAC,
+    Clock,
+    Service,
+    both_databases,
+)
 
 KEY, OTHER = "0b" * 32, "0c" * 32
 API_PASSWORD = "0123456789ABCDEF0123456789ABCDEF"
@@ -119,7 +131,7 @@ def test_another_secret_is_told_from_the_one_that_a_slot_holds(service: Service)
     taken(service, *every_kind(service.token))
     others = [
         entry(1, "a", HMAC, OTHER),
-        entry(2, "a", HMAC, KEY, algorithm=HmacAlgorithm.HMAC_SHA512),
+        entry(2, "a", HMAC, KEY, algorithm=HmacAlgorithm.HMAC_SHA1),
         entry(3, "a", HMAC, sealed(service.token, bytes.fromhex(OTHER))),
         entry(4, "a", AES, KEY),
         entry(5, "c", AES, sealed(service.token, bytes.fromhex(KEY))),
@@ -145,6 +157,9 @@ def test_what_does_not_fit_is_refused_and_nothing_of_it_is_done(service: Service
     service.move(MerchantState.SUSPENDED, "asleep")
     service.add_merchant("altered")
     database.execute("UPDATE merchant SET display_name = 'x' WHERE merchant_id = 'altered'")
+    service.add_merchant("edited")
+    service.create(HMAC, "edited")
+    database.execute("UPDATE credential SET weak_key = true WHERE merchant_id = 'edited'")
     rows = {table: database.rows(table) for table in ("merchant", "credential", "credential_key")}
     wrong = {
         "REVOKED": [entry(1, "old")],
@@ -156,7 +171,7 @@ def test_what_does_not_fit_is_refused_and_nothing_of_it_is_done(service: Service
             about(6, "asleep", state=MerchantState.ACTIVE), about(7, "old", SECOND_HMAC, acquirer="A"),
         ],
         "NOT_FOUND": [about(8, "n8", psp="PSP_2"), about(9, "n9", HMAC, acquirer="PSP_3")],
-        "INTEGRITY": [entry(10, "altered")],
+        "INTEGRITY": [entry(10, "altered"), entry(23, "edited")],
         "INVALID_FIELD": [
             about(11, "n11", acquirer="PSP_1"), about(12, "-"), about(13, "n13", display_name="a\nb"),
             entry(14, "n14", HMAC, "0b" * 13), entry(15, "n15", HMAC, "0b" * 7, allow_weak=True),
@@ -205,6 +220,19 @@ def test_a_merchant_whose_line_was_refused_is_not_added_by_one_that_says_less_of
         (5, "CREATED", ""),
     ] == told(run.take_in(entries[:3])) + told(run.take_in(entries[3:]))  # fmt: skip
     assert "M" == service.holdings().merchant.display_name
+    assert 1 == sum(event["resource"] == "" for event in service.database.rows("audit_event"))
+
+
+def test_an_api_key_that_was_swapped_into_its_slot_is_found_there(service: Service) -> None:
+    first, second = (
+        entry(1, slot=API_KEY, secret="the first of two keys"),
+        entry(2, slot=SECOND_API_KEY, secret="the second of two keys"),
+    )
+    taken(service, first, second)
+    service.swap(Kind.BEARER_SECRET)
+    assert ["SLOT_OCCUPIED"] * 2 == [reason for _, _, reason in taken(service, first, second)]
+    swapped = [replace(first, secret=second.secret), replace(second, secret=first.secret)]
+    assert ["ALREADY_THERE"] * 2 == [result for _, result, _ in taken(service, *swapped)]
 
 
 def test_a_suspended_merchant_brings_keys_that_verify_nothing_until_it_is_activated(service: Service) -> None:
@@ -223,16 +251,21 @@ def test_what_changed_while_keys_were_wrapped_is_seen_before_anything_is_written
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, secrets = moving(service), list[str]()
-    service.add_merchant("m")
+    for merchant in ("m", "ending"):
+        service.add_merchant(merchant)
     wrap = run._maker.adopt_each
 
     def meanwhile(offered: Sequence[Offered]) -> list[Fresh]:
         if not secrets:
             secrets.append(service.create(HMAC))
+        elif offered and offered[0].name.merchant_id == "ending":
+            service.move(MerchantState.TERMINATED, "ending")
         return wrap(offered)
 
     monkeypatch.setattr(run._maker, "adopt_each", meanwhile)
     assert [(1, "REFUSED", "SLOT_OCCUPIED"), (2, "CREATED", "")] == told(run.take_in([entry(1), entry(2, "other")]))
+    assert [(3, "REFUSED", "MERCHANT_NOT_ACTIVE")] == told(run.take_in([entry(3, "ending")]))
+    assert not service.holdings("ending").keys
     assert ("VALID", "INVALID") == (service.verdict(secrets[0]), service.verdict(KEY))
 
 
