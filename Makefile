@@ -9,7 +9,7 @@ SHELL := /bin/bash
 
 READY := .venv/.ready
 # One more than there are cores: tests also wait, for processes to start and for time to pass.
-WORKERS := $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 4 ? cores + 1 : 4)))
+WORKERS := $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 3 ? cores + 2 : 4)))
 GENERATED := src/keysvc/v1
 
 # googleapis-common-protos has google/rpc/status.proto, which the contract imports.
@@ -36,10 +36,16 @@ test: $(READY) ## Run the tests
 	tests/deployment/promtool.sh .venv/bin
 	.venv/bin/pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
+.PHONY: test-tokens
+test-tokens: $(READY) ## Run the tests of the token, and the service, on a second one: openCryptoki
+	@hsm/install.sh test
+	.venv/bin/pytest tests/tokens $(ARGS)
+
 .PHONY: soak
 soak: $(READY) ## Run the endurance tests at their full length
 	@hsm/install.sh test
-	KEYSVC_SOAK=1 .venv/bin/pytest --timeout 3600 tests/endurance $(ARGS)
+	KEYSVC_SOAK=1 .venv/bin/pytest --timeout 3600 tests/endurance tests/bench \
+		tests/rpc/test_database_faults.py tests/rpc/test_network_cuts.py tests/rpc/test_failover.py $(ARGS)
 
 .PHONY: test-containers
 test-containers: $(READY) ## Run the tests of the image and of hsm/docker-compose.yml, in containers

@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Those of the token at hand; `hsm/test_second_token.py` runs those of the second."""
+    """Those of the token at hand; `tokens/test_second_token.py` runs those of the second."""
     is_wanted = _holds_with_opencryptoki if config.getoption("--token") == "opencryptoki" else _holds_with_softhsm
     unwanted = [item for item in items if not is_wanted(item)]
     if unwanted:

@@ -26,18 +26,26 @@ def echo() -> Iterator[Target]:
         yield Target(address, (pid,), "Basic bm8gb25l", f"/{SERVICE}/Echo")
 
 
-def test_the_shortest_bench_prints_every_figure_with_its_verdict(tmp_path: Path) -> None:
+VERDICTS = {"A": 2, "B": 2, "C": 2, "D": 8 if is_here(BEFORE) else 0, "E": 0, "F": 1, "G": 6, "H": 2, "I": 2, "J": 1}
+"""How many figures of a section are held against a goal."""
+SECTIONS = list(VERDICTS) if os.environ.get("KEYSVC_SOAK") == "1" else ["A", "J"]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_the_shortest_bench_prints_every_figure_with_its_verdict(tmp_path: Path, section: str) -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "bench", "--quick"],
+        [sys.executable, "-m", "bench", "--quick", "--only", section],
         env={**os.environ, "PYTHONPATH": str(TESTS), "TMPDIR": str(tmp_path)},
         check=True, capture_output=True, text=True, timeout=240,
     )  # fmt: skip
     lines = [line.split("\t") for line in run.stdout.splitlines() if "\t" in line]
-    verdicts = {section: [line[-1] for line in lines if line[0] == section and line[-1]] for section in "ABCDFGHIJ"}
-    goals = {"A": 2, "B": 2, "C": 2, "D": 8 if is_here(BEFORE) else 0, "F": 1, "G": 6, "H": 2, "I": 2, "J": 1}
-    assert goals == {section: len(found) for section, found in verdicts.items()}
-    assert 7 == len([line for line in lines if line[0] == "E" and 0 <= float(line[-1]) <= 1])
-    assert {"met", "not met"} >= {verdict for found in verdicts.values() for verdict in found}
+    assert {section} == {line[0] for line in lines} or not VERDICTS[section]
+    if section == "E":
+        assert 7 == len([line for line in lines if 0 <= float(line[-1]) <= 1])
+    else:
+        verdicts = [line[-1] for line in lines if line[-1]]
+        assert VERDICTS[section] == len(verdicts)
+        assert {"met", "not met"} >= set(verdicts)
     assert [] == [line for line in lines if int(line[2].replace(",", "")) < 1]
     assert "Kernel: " in run.stdout
     assert [] == list(tmp_path.iterdir()), "the bench leaves its state behind"

@@ -134,8 +134,9 @@ def test_a_rolling_restart_of_the_workers_fails_no_call(service: Running, admin:
 def test_sigterm_under_load_drops_no_call_and_ends_all_well(
     production: Production, service: Running, admin: Client
 ) -> None:
-    """Last of those that use the service: it ends it. What comes later is refused, and never cut off midway. Workers are
-    told more than once, as who stops a whole group of processes tells them."""
+    """Last of those that use the service: it ends it. What comes later is refused, and never cut off midway.
+
+    Workers are told more than once, as who stops a whole group of processes tells them."""
     workers = pids(service)
     with Calling(service.address, admin, "ended") as calling:
         calling.wait_for(50, "staying")

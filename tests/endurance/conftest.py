@@ -32,7 +32,7 @@ SHORT = Sizes(
     machine_steps=20,
     kills=6,
     scan_rounds=1,
-    fuzzed_calls=2_000,
+    fuzzed_calls=1_500,
 )
 FULL = Sizes(
     True,

@@ -15,6 +15,8 @@ GRACE_SECONDS = 10.0
 """For calls in flight, from when their clients are told to go."""
 _SETTLE_SECONDS = 0.1
 """For connections that are being made, and for what was received to reach a thread."""
+_TOLD_SECONDS = 0.25
+"""For clients to take note: one that still sends on a connection that has ended loses what it has not read of it."""
 _SENT_AGAIN_SECONDS = 0.3
 """Until TCP sends again what was held back."""
 _ROUNDS = 5
@@ -39,6 +41,7 @@ class Drain:
         self._hold_between_calls()
         # Clients are told GOAWAY, and make new calls elsewhere.
         self._server.stop(GRACE_SECONDS)
+        time.sleep(_TOLD_SECONDS)
         if not self._comes_about(lambda: not self._calls(), GRACE_SECONDS):
             log.warning("drain.cut_off", calls=len(self._calls()))
         # Tells each client which call was the last one seen: those held back were not, and are made elsewhere.

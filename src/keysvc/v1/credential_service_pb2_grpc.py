@@ -186,7 +186,8 @@ class CredentialServiceServicer:
 
     def ImportCredential(self, request, context):
         """Fills a slot that holds no key with a secret that the merchant already uses.
-        For: as CreateCredential. Errors: SLOT_OCCUPIED, MERCHANT_NOT_ACTIVE, REQUEST_ALREADY_DONE.
+        For: as CreateCredential. Errors: SLOT_OCCUPIED, MERCHANT_NOT_ACTIVE, REQUEST_ALREADY_DONE, TOKEN_LACKS (a sealed
+        encryption key, where the token has no AES-GCM to try it with).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -311,7 +312,7 @@ class CredentialServiceServicer:
     def Encrypt(self, request, context):
         """Encrypts with the slot's current key: AES-256-GCM in the token, bound to the slot, the version
         and `additional_data`.
-        For: as GenerateHmac. Errors: SLOT_EMPTY, WRONG_KIND, MERCHANT_NOT_ACTIVE.
+        For: as GenerateHmac. Errors: SLOT_EMPTY, WRONG_KIND, MERCHANT_NOT_ACTIVE, TOKEN_LACKS (it has no AES-GCM).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -319,7 +320,7 @@ class CredentialServiceServicer:
 
     def Decrypt(self, request, context):
         """Decrypts what Encrypt made, with whichever live key made it.
-        For: as GenerateHmac. Errors: DECRYPT_FAILED, SLOT_EMPTY, WRONG_KIND, MERCHANT_NOT_ACTIVE.
+        For: as GenerateHmac. Errors: DECRYPT_FAILED, SLOT_EMPTY, WRONG_KIND, MERCHANT_NOT_ACTIVE, TOKEN_LACKS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

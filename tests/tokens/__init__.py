@@ -1,0 +1,1 @@
+"""The tests of the token on another than SoftHSM."""
