@@ -212,7 +212,7 @@ def test_a_replica_that_hangs_amid_a_change_holds_up_nobody_and_uses_nothing_old
             went_on = time.monotonic()
             until(lambda: all("OK" in {told.result for told in each.call.since(went_on)} for each in renewals))
         print(f"held up {held_up:.2f} s, slowest answer {slowest(other.told):.2f} s")
-            assert ["NO_LIVE_KEY", "VALID"] == [after("VerifyHmac", **each)[0].result for each in (ending, live)]
+        assert ["NO_LIVE_KEY", "VALID"] == [after("VerifyHmac", **each)[0].result for each in (ending, live)]
         # Those that waited were asked before it knew whether the database was there.
         assert {"NO_LIVE_KEY", OUT_OF_REACH} >= set(results[::2])
         assert {"VALID", OUT_OF_REACH} >= set(results[1::2])
