@@ -9,7 +9,7 @@ SHELL := /bin/bash
 
 READY := .venv/.ready
 # One more than there are cores: tests also wait, for processes to start and for time to pass.
-WORKERS := $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 3 ? cores + 2 : 4)))
+WORKERS := $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 4 ? cores + 1 : 4)))
 GENERATED := src/keysvc/v1
 
 # googleapis-common-protos has google/rpc/status.proto, which the contract imports.
@@ -35,6 +35,11 @@ test: $(READY) ## Run the tests
 	@hsm/install.sh test
 	tests/deployment/promtool.sh .venv/bin
 	.venv/bin/pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+.PHONY: test-long
+test-long: $(READY) ## Run the tests that are too long for the fast suite: failovers, network cuts, a service that is broken on purpose
+	@hsm/install.sh test
+	.venv/bin/pytest -n 2 --dist worksteal --long $(ARGS)
 
 .PHONY: test-tokens
 test-tokens: $(READY) ## Run the tests of the token, and the service, on a second one: openCryptoki

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -21,22 +22,29 @@ settings.load_profile("keysvc")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="only what takes too long for the fast suite")
     parser.addoption("--token", choices=("softhsm", "opencryptoki"), default="softhsm", help="the token to test with")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "any_token: tests that hold for any token, run once with each")
     config.addinivalue_line("markers", "softhsm: among those, tests of what openCryptoki lacks or does otherwise")
+    config.addinivalue_line("markers", "long: tests that `make test-long` runs, apart from the fast suite")
     config.addinivalue_line("markers", "opencryptoki: tests that need openCryptoki")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Those of the token at hand; `tokens/test_second_token.py` runs those of the second."""
+    """Those of the token at hand, `tokens/test_second_token.py` runs those of the second; and the long ones or the
+    others, but for whoever names a test."""
     is_wanted = _holds_with_opencryptoki if config.getoption("--token") == "opencryptoki" else _holds_with_softhsm
-    unwanted = [item for item in items if not is_wanted(item)]
+    wanted = [item for item in items if is_wanted(item)]
+    if os.environ.get("KEYSVC_SOAK") != "1" and not any("::" in argument for argument in config.args):
+        is_long = config.getoption("--long")
+        wanted = [item for item in wanted if (item.get_closest_marker("long") is not None) == is_long]
+    unwanted = set(items) - set(wanted)
     if unwanted:
-        config.hook.pytest_deselected(items=unwanted)
-        items[:] = [item for item in items if is_wanted(item)]
+        config.hook.pytest_deselected(items=list(unwanted))
+        items[:] = wanted
 
 
 def _holds_with_softhsm(item: pytest.Item) -> bool:

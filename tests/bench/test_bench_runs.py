@@ -28,7 +28,12 @@ def echo() -> Iterator[Target]:
 
 VERDICTS = {"A": 2, "B": 2, "C": 2, "D": 8 if is_here(BEFORE) else 0, "E": 0, "F": 1, "G": 6, "H": 2, "I": 2, "J": 1}
 """How many figures of a section are held against a goal."""
-SECTIONS = list(VERDICTS) if os.environ.get("KEYSVC_SOAK") == "1" else ["A", "J"]
+_LONG = [pytest.param(section, marks=pytest.mark.long) for section in "CEFJ"]
+SECTIONS = list(VERDICTS) if os.environ.get("KEYSVC_SOAK") == "1" else ["A", *_LONG]
+    list(VERDICTS)
+    if os.environ.get("KEYSVC_SOAK") == "1"
+    else ["A", "C", pytest.param("F", marks=pytest.mark.long), pytest.param("J", marks=pytest.mark.long)]
+)
 
 
 @pytest.mark.parametrize("section", SECTIONS)

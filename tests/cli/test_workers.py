@@ -204,6 +204,7 @@ def test_a_setting_that_cannot_be_used_is_told_in_one_line(
     assert_refused(done, *(word.format(taken=taken) for word in words))
 
 
+@pytest.mark.long
 def test_two_replicas_restarted_one_after_another_fail_no_call(production: Production, tmp_path: Path) -> None:
     """`keysvc serve` twice on one database and token; clients have both addresses, and try nothing again."""
     with (

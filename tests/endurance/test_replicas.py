@@ -44,16 +44,19 @@ def trio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trio]:
             made.kill()
 
 
+@pytest.mark.long
 def test_a_cache_that_is_kept_past_the_epoch_is_found_out(trio: Trio, tmp_path: Path) -> None:
     trio.start(broken.environment(broken.KEPT_CACHE, tmp_path / "broken"))
     _assert_found_out(trio, "kept", {REFUSED}, {LET_IN})
 
 
+@pytest.mark.long
 def test_an_epoch_that_was_read_before_the_call_arrived_is_found_out(trio: Trio, tmp_path: Path) -> None:
     trio.start(broken.environment(broken.EARLY_READ, tmp_path / "broken"))
     _assert_found_out(trio, "early", {ACCEPTED, USED, LET_IN})
 
 
+@pytest.mark.long
 def test_changes_that_do_not_count_the_epoch_are_found_out(trio: Trio) -> None:
     trio.start()
     for table in broken.UNCOUNTED:

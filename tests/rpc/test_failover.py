@@ -115,6 +115,7 @@ def checking(books: Books, call: Timed) -> Callable[[], object]:
     return lambda: books.keys and books.check(call, chance.choice(books.keys))
 
 
+@pytest.mark.long
 def test_all_that_was_acknowledged_stands_after_the_standby_took_over(pair: Pair, replicas: list[Replica]) -> None:
     """The primary crashes; in the long form the one that took its place hangs, when its own standby has caught up."""
     books = Books()
@@ -161,6 +162,7 @@ def assert_record_is_whole(replica: Replica) -> None:
     assert 0 == done.returncode, done.stderr
 
 
+@pytest.mark.long
 def test_a_standby_that_lost_commits_is_refused(pair: Pair, replicas: list[Replica]) -> None:
     """Its keys that were revoked would be live again."""
     pair.follow()
@@ -187,6 +189,7 @@ def test_a_standby_that_lost_commits_is_refused(pair: Pair, replicas: list[Repli
         assert [] == books.wrong
 
 
+@pytest.mark.long
 def test_nothing_is_remembered_of_a_primary_whose_commits_were_lost(pair: Pair, replicas: list[Replica]) -> None:
     """A replica may come back to a database that has counted past what it has seen, by another way."""
     pair.follow()

@@ -113,6 +113,7 @@ def changing(call: Timed, prefix: str) -> Callable[[], object]:
     return lambda: call("CreateMerchant", merchant_id=f"{prefix}-{next(numbers)}")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("cut", CUTS)
 def test_a_replica_that_is_cut_off_answers_nothing_and_the_others_go_on(site: Site, calls: Calls, cut: str) -> None:
     client, near = calls.live.client, calls.near_changes
