@@ -30,10 +30,6 @@ VERDICTS = {"A": 2, "B": 2, "C": 2, "D": 8 if is_here(BEFORE) else 0, "E": 0, "F
 """How many figures of a section are held against a goal."""
 _LONG = [pytest.param(section, marks=pytest.mark.long) for section in "CEFJ"]
 SECTIONS = list(VERDICTS) if os.environ.get("KEYSVC_SOAK") == "1" else ["A", *_LONG]
-    list(VERDICTS)
-    if os.environ.get("KEYSVC_SOAK") == "1"
-    else ["A", "C", pytest.param("F", marks=pytest.mark.long), pytest.param("J", marks=pytest.mark.long)]
-)
 
 
 @pytest.mark.parametrize("section", SECTIONS)
