@@ -141,13 +141,13 @@ def test_a_sealed_key_of_any_length_macs_rightly_or_is_refused(
 def test_what_is_sealed_is_not_readable_on_its_way(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its template may not ask for an extractable key: it is one, and is made sensitive at once."""
     sealed = connection.keyring.import_public_key().encrypt(KEY, OAEP_SHA1)
-    wrap, seen = operations._wrap, list[bool]()
+    wrap, seen = operations.wrap, list[bool]()
 
     def watched(connection: Connection, session: Session, key: pkcs11.Object) -> tuple[int, bytes]:
         seen.append(key[Attribute.SENSITIVE])
         return wrap(connection, session, key)
 
-    monkeypatch.setattr(operations, "_wrap", watched)
+    monkeypatch.setattr(operations, "wrap", watched)
     key = stored(operations.adopt_sealed(connection, connection.login, SHA256, sealed), SHA256)
     assert MAC == operations.hmac(connection, connection.login, key, b"order 1")
     assert [True] == seen

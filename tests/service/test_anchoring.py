@@ -235,8 +235,8 @@ def test_replicas_that_write_at_the_same_time_never_leave_the_token_without_or_a
     def write(number: int) -> None:
         for turn in range(6):
             replicas[number].add_merchant(f"m-{number}-{turn}")
-            # SoftHSM may refuse to store an object just while another is destroyed: the next turn stores one.
-            with suppress(AnchorNotKept):
+            # SoftHSM may refuse to store an object while another is destroyed, or be late: the next turn stores one.
+            with suppress(HsmUnavailable):
                 anchoring_of(replicas[number]).advance()
 
     def watch() -> None:

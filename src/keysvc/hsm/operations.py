@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hmac as constant_time
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 from functools import partial
 
 import pkcs11
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from pkcs11 import GCMParams, Mechanism, Session
 
-from keysvc.hsm import attributes, keyring
+from keysvc.hsm import attributes
 from keysvc.hsm.connection import Connection
 from keysvc.hsm.handles import Handle
 from keysvc.hsm.keys import BoundKey, KeyShape, NewKey, WrappedKey, handle_of, hmac_algorithm
@@ -123,7 +122,7 @@ def generate(connection: Connection, session: Session, shape: KeyShape, recipien
         capabilities=attributes.NO_CAPABILITY, template=template,
     )  # fmt: skip
     try:
-        generation, material = _wrap(connection, session, key)
+        generation, material = wrap(connection, session, key)
         if recipient is None:
             return NewKey(material, generation, plain=key[pkcs11.Attribute.VALUE])
         return NewKey(material, generation, sealed=_seal(session, key, recipient))
@@ -135,7 +134,7 @@ def adopt(connection: Connection, session: Session, shape: KeyShape, value: byte
     """Wraps a key that the process holds the bytes of."""
     key = session.create_object(attributes.secret_key_object(shape.key_type, shape.fit(value)))
     try:
-        generation, material = _wrap(connection, session, key)
+        generation, material = wrap(connection, session, key)
         return NewKey(material, generation)
     finally:
         key.destroy()
@@ -164,59 +163,19 @@ def adopt_sealed(connection: Connection, session: Session, shape: KeyShape, seal
         self_test(connection, session)
         raise Undecryptable from None
     try:
-        before = _try_out(connection, session, shape, handle_of(key))
-        generation, material = _wrap(connection, session, key)
+        before = try_out(connection, session, shape, handle_of(key))
+        generation, material = wrap(connection, session, key)
     finally:
         key.destroy()
     again = connection.unwrap(WrappedKey(None, shape, material, generation))
     try:
-        after = _try_out(connection, session, shape, handle_of(again))
+        after = try_out(connection, session, shape, handle_of(again))
     finally:
         again.destroy()
     least = connection.wrapping_key(generation).wrap_by.size(shape.size)
     if before != after or len(material) < least or (shape.algorithm is None and len(material) > least):
         raise UnusableKey
     return NewKey(material, generation)
-
-
-def rewrap(connection: Connection, session: Session, key: WrappedKey) -> NewKey | None:
-    """The same key under the newest wrapping key, without leaving the token; None where its generation lets none go.
-
-    The old blob is about to be dropped, so what comes of the new one is compared first: raises PKCS11Error for another.
-    """
-    old = connection.wrapping_key(key.generation)
-    if not old.movable:
-        return None
-    moved = old.unwrap(session, key.shape, key.material, attributes.IN_TRANSIT_UNSEEN, key.shape.capabilities)
-    try:
-        before = _try_out(connection, session, key.shape, handle_of(moved))
-        generation, material = _wrap(connection, session, moved)
-    finally:
-        moved.destroy()
-    again = connection.unwrap(replace(key, material=material, generation=generation))
-    try:
-        after = _try_out(connection, session, key.shape, handle_of(again))
-    finally:
-        again.destroy()
-    if not constant_time.compare_digest(before, after):
-        raise pkcs11.DeviceError("a key that was wrapped again is another")
-    return NewKey(material, generation)
-
-
-def destroy_key(connection: Connection, _session: Session, purpose: Purpose, generation: int) -> None:
-    """Destroys a key of the token's own, if it is there."""
-    writing = connection.token.open(rw=True)
-    try:
-        for key in keyring.find(writing):
-            if (key.purpose, key.generation) == (purpose, generation):
-                key.object.destroy()
-    finally:
-        writing.close()
-
-
-def find_keys(connection: Connection, session: Session) -> None:
-    """Looks for the token's own keys anew. Raises Misconfigured."""
-    connection.find_keys(session)
 
 
 def forget(connection: Connection, _session: Session, idents: list[Hashable]) -> None:
@@ -233,7 +192,7 @@ def self_test(connection: Connection, session: Session) -> None:
     keyed_digest(connection, session, Purpose.ROW, connection.keyring.newest(Purpose.ROW), _KNOWN_MESSAGE)
 
 
-def _try_out(connection: Connection, session: Session, shape: KeyShape, key: int) -> bytes:
+def try_out(connection: Connection, session: Session, shape: KeyShape, key: int) -> bytes:
     """What the key makes of nothing. It is asked before and after wrapping, which may round its length up."""
     try:
         if shape.algorithm is None:
@@ -253,7 +212,7 @@ def _gcm_encrypt(session: Session, handle: int, nonce: bytes, plaintext: bytes, 
     return sealed
 
 
-def _wrap(connection: Connection, session: Session, key: pkcs11.Object) -> tuple[int, bytes]:
+def wrap(connection: Connection, session: Session, key: pkcs11.Object) -> tuple[int, bytes]:
     generation = connection.keyring.newest(Purpose.WRAPPING)
     return generation, connection.wrapping_key(generation).wrap(session, key)
 

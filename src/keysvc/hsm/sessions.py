@@ -20,7 +20,7 @@ import pkcs11
 import structlog
 from pkcs11 import Session
 
-from keysvc.hsm import operations
+from keysvc.hsm import operations, own_keys
 from keysvc.hsm.connection import Connection, NoSuchGeneration, TokenConfig
 from keysvc.hsm.errands import Errand, Late
 from keysvc.hsm.faults import Fault, classify, code_of
@@ -73,7 +73,7 @@ class Sessions:
     def find_keys(self) -> None:
         """Looks for the token's own keys anew. Raises HsmUnavailable."""
         try:
-            self._call(operations.find_keys)
+            self._call(own_keys.find_keys)
         except Misconfigured as error:
             log.error("hsm.keys", trouble=error.message)
             raise HsmUnavailable(_TRY_AGAIN) from None

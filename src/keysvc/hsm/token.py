@@ -10,7 +10,7 @@ import pkcs11
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from pkcs11 import Session
 
-from keysvc.hsm import anchor, operations
+from keysvc.hsm import anchor, operations, own_keys
 from keysvc.hsm.connection import Connection, NoSuchGeneration, TokenConfig
 from keysvc.hsm.keys import KeyShape, NewKey, WrappedKey
 from keysvc.hsm.lacks import Lack
@@ -92,13 +92,13 @@ class Token:
 
     def destroy_key(self, purpose: Purpose, generation: int) -> None:
         """Destroys a key of the token's own for good, if it is there."""
-        self._sessions.call(operations.destroy_key, purpose, generation)
+        self._sessions.call(own_keys.destroy_key, purpose, generation)
         self.find_keys()
 
     def rewrap(self, key: WrappedKey) -> NewKey | None:
         """The same key under the newest wrapping key; None where its generation lets none go."""
         self.look_where_asked()
-        return self._with_key(operations.rewrap, key)
+        return self._with_key(own_keys.rewrap, key)
 
     def random(self, size: int) -> bytes:
         """`size` bytes from the token's generator."""

@@ -95,7 +95,7 @@ class Anchoring:
             # A clock that is wrong must not keep everybody from writing.
             if anchor is None or abs(self._now() - anchor.time) >= age:
                 self._move(found)
-            self.held, self.last_kept = True, self._now()
+            self.held, self.last_kept, self._told_not_kept = True, self._now(), False
         except DatabaseOlder as error:
             self.held = False
             log.error("anchor.not_held", reason=error.message)
