@@ -213,6 +213,7 @@ def time_of_anchor(kept: Kept) -> float:
     return max(path.stat().st_mtime for path in (kept.directory / "tokens").rglob("*.object"))
 
 
+@pytest.mark.long
 def test_a_development_database_that_was_removed_alone_is_told_and_asked_about(tmp_path: Path) -> None:
     server = DevServer(tmp_path / "home").start()
     assert 0 == server.stop()

@@ -91,7 +91,7 @@ def agreed(server: DevServer, purpose: str) -> None:
     assert (0, f"approved {purpose}-2: `keysvc hsm rotate-{purpose}-key` carries it out\n") == (code, output)
 
 
-@pytest.mark.parametrize("purpose", ["wrapping", "row"])
+@pytest.mark.parametrize("purpose", ["wrapping", pytest.param("row", marks=pytest.mark.long)])
 def test_a_key_is_replaced_while_clients_verify_and_renew(own: DevServer, purpose: str) -> None:
     agreed(own, purpose)
     with verifying(own) as answers:
@@ -109,6 +109,7 @@ def test_a_key_is_replaced_while_clients_verify_and_renew(own: DevServer, purpos
             assert signed.mac
 
 
+@pytest.mark.long
 def test_a_digest_key_waits_for_the_secrets_that_it_digested(own: DevServer) -> None:
     agreed(own, "digest")
     code, output, told = hsm(own, "rotate-digest-key")
@@ -120,6 +121,7 @@ def test_a_digest_key_waits_for_the_secrets_that_it_digested(own: DevServer) -> 
     assert ["digest-1", "RETIRING", str(MERCHANTS + 2), "", ""] in [line.split("\t") for line in output.splitlines()]
 
 
+@pytest.mark.long
 def test_an_audit_key_signs_and_the_one_before_checks(own: DevServer) -> None:
     agreed(own, "audit")
     code, output, told = hsm(own, "rotate-audit-key")

@@ -152,6 +152,7 @@ def test_sigterm_under_load_drops_no_call_and_ends_all_well(
     assert [] == [pid for pid in pids(service).values() if is_alive(pid)]
 
 
+@pytest.mark.long
 def test_over_tls_both_addresses_are_shared_and_a_wrong_pin_is_not_tried_twice_and_workers_end_with_their_parent(
     production: Production, tmp_path: Path
 ) -> None:

@@ -106,7 +106,9 @@ def without_sessions(faults: Faults) -> None:
     [
         (gone, ("DeviceRemoved", "hsm.recovered")),
         (hanging, ("hsm.late", "the token does not answer", "hsm.recovered")),
-        (hanging_everywhere, ("hsm.late", "the token does not answer", "hsm.recovered")),
+        pytest.param(
+            hanging_everywhere, ("hsm.late", "the token does not answer", "hsm.recovered"), marks=pytest.mark.long
+        ),
         (without_sessions, ("FunctionFailed", "SessionCount", "hsm.recovered")),
     ],
 )
@@ -188,7 +190,7 @@ def test_a_token_that_computes_wrong_macs_makes_none_valid_and_is_told_of(
     assert "wrong HMAC" in broken.log.read_text()
 
 
-@pytest.mark.parametrize("how", ["fails", "hangs"])
+@pytest.mark.parametrize("how", ["fails", pytest.param("hangs", marks=pytest.mark.long)])
 def test_a_change_that_meets_a_fault_midway_leaves_nothing(
     broken: DevServer, faults: Faults, merchant: Merchant, how: str
 ) -> None:
