@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn, TypeVar
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from keysvc.cli import development, wiring
 from keysvc.cli.settings import Settings, read_settings
@@ -50,12 +50,16 @@ def _never_signs(_sequence: int, _digest: str, _last: SignedHead | None) -> NoRe
     raise HsmUnavailable("There is no token at hand")
 
 
-def patiently(step: Callable[[], R]) -> R:
-    """What the step returns. Beside a service under load a change may be refused for now, and is tried again; raises
-    what it was refused with last."""
+def patiently(heal: Callable[[], object], step: Callable[[], R]) -> R:
+    """What the step returns. Refused for now, beside a service under load or while the database or the token is away,
+    it is tried again after `heal` has looked for the token; raises what it was refused with last."""
+
+    def look(_state: RetryCallState) -> None:
+        heal()
+
     again = retry_if_exception_type((StoreUnavailable, HsmUnavailable, Overloaded))
     pause, patience = wait_random_exponential(0.2, 5.0), stop_after_delay(PATIENCE_SECONDS)
-    return Retrying(retry=again, wait=pause, stop=patience, reraise=True)(step)
+    return Retrying(retry=again, wait=pause, stop=patience, before_sleep=look, reraise=True)(step)
 
 
 def progress() -> Progress:

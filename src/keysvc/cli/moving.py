@@ -6,8 +6,7 @@ Beside the service, on its token and database: a change over gRPC is one commit 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import fields, replace
 from itertools import islice
@@ -18,13 +17,13 @@ import typer
 
 from keysvc.cli import flat_rows, logs, wiring
 from keysvc.cli.assembly import Core
-from keysvc.cli.beside import Dev, progress, reading, settings_of
+from keysvc.cli.beside import Dev, patiently, progress, reading, settings_of
 from keysvc.cli.files import is_private, private_file
 from keysvc.cli.moving_file import Line, MovingFile
 from keysvc.cli.remote import Stopped
 from keysvc.hsm.lacks import Lack
 from keysvc.hsm.module import Module
-from keysvc.model.errors import HsmUnavailable, Misconfigured, Overloaded, StoreUnavailable
+from keysvc.model.errors import Misconfigured
 from keysvc.model.moving import Entry, Outcome, Result
 from keysvc.service import inventory
 from keysvc.service.bootstrap import require_bound
@@ -33,9 +32,6 @@ from keysvc.service.moving_in import BATCH, MovingIn
 _STDIN = Path("-")
 _HANDLES = 64
 """Keys held in the token at once: each is used once at most."""
-_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-"""Seconds between tries, where the database or the token is away, or others' changes took their turn."""
-_PASSING = (StoreUnavailable, HsmUnavailable, Overloaded)
 _COLUMNS = tuple(field.name for field in fields(Outcome))
 _AT_ONCE = 1 << 20
 
@@ -120,18 +116,8 @@ def _batches(lines: Iterable[Line]) -> Iterator[list[Line]]:
 def _taken_in(core: Core, moving: MovingIn, batch: Sequence[Line]) -> list[Outcome]:
     """What became of these lines, in their order. Tries for a while where it cannot be done now."""
     entries = [line for line in batch if isinstance(line, Entry)]
-    taken = {outcome.line: outcome for outcome in _patiently(core, lambda: moving.take_in(entries))}
+    taken = {outcome.line: outcome for outcome in patiently(core.token.heal, lambda: moving.take_in(entries))}
     return [line if isinstance(line, Outcome) else taken[line.line] for line in batch]
-
-
-def _patiently(core: Core, take_in: Callable[[], list[Outcome]]) -> list[Outcome]:
-    for pause in _PAUSES:
-        try:
-            return take_in()
-        except _PASSING:
-            time.sleep(pause)
-            core.token.heal()
-    return take_in()
 
 
 @contextmanager

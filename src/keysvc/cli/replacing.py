@@ -55,13 +55,13 @@ class Replacement:
     def stand(self) -> tuple[int | None, list[int]]:
         """The generation that two administrators agreed to, if any, and those that are to go."""
         with self._rekeying() as rekeying:
-            return patiently(rekeying.approved), patiently(rekeying.retiring)
+            return patiently(rekeying.heal, rekeying.approved), patiently(rekeying.heal, rekeying.retiring)
 
     def put_into_use(self, generation: int) -> None:
         """Makes the key, unless a run before did, and has it make all that is new."""
         label = provisioning.ensure(self._module, self._config, self._so_pin, self._purpose, generation)
         with self._rekeying() as rekeying:
-            patiently(rekeying.put_into_use)
+            patiently(rekeying.heal, rekeying.put_into_use)
         typer.echo(f"{label} makes all that is new from now on")
 
     def empty(self, generation: int) -> None:
@@ -72,7 +72,7 @@ class Replacement:
             if moved:
                 typer.echo(f"moved {moved} rows off keysvc-{old}")
             time.sleep(SETTLE_SECONDS)  # also where another run moved them
-            if patiently(partial(rekeying.finish, generation)):
+            if patiently(rekeying.heal, partial(rekeying.finish, generation)):
                 typer.echo(f"destroyed keysvc-{old}")
                 return
             left = rekeying.hanging(generation)
@@ -96,7 +96,7 @@ def _moved(rekeying: Rekeying, generation: int, old: str) -> tuple[int, list[str
         before = -1
         while before < rows:  # a swap may have carried a row to where the last pass had been
             before, stuck = rows, []
-            for batch in rekeying.move(generation, patiently):
+            for batch in rekeying.move(generation, partial(patiently, rekeying.heal)):
                 rows += batch.rows
                 stuck += batch.stuck
                 bar.update(task, completed=rows)

@@ -100,6 +100,10 @@ class Rekeying:
         with self._store.change() as change:
             return [key.generation for key in self._in_state(change, HsmKeyState.RETIRING)]
 
+    def heal(self) -> None:
+        """Looks for a token that is gone: nothing else does, in a process that serves no calls."""
+        self._token.heal()
+
     def hanging(self, generation: int) -> int:
         """Rows that are to move, or to end."""
         return self._store.hanging(self._purpose, generation)
