@@ -42,6 +42,8 @@ from service.parts import AES, API_KEY, HMAC, Clock, Service, both_databases
 
 ALICE, BOB = (Caller(name, "test", lambda: "") for name in ("alice", "bob"))
 MOVABLE = [Purpose.WRAPPING, Purpose.ROW]
+_LONG = [pytest.param(purpose, marks=pytest.mark.long) for purpose in (Purpose.ROW, Purpose.DIGEST)]
+"""Each test makes five keys of its own, which takes a second."""
 
 
 class World:
@@ -194,7 +196,7 @@ def test_an_altered_row_is_named_and_keeps_the_old_key(world: World) -> None:
     assert world.token._sessions.connection.keyring.wrapping.keys() == {1, 2}
 
 
-@pytest.mark.parametrize("purpose", [Purpose.WRAPPING, Purpose.ROW, Purpose.DIGEST])
+@pytest.mark.parametrize("purpose", [Purpose.WRAPPING, *_LONG])
 def test_a_replica_that_has_not_looked_since_makes_nothing_with_the_old_key(world: World, purpose: Purpose) -> None:
     """So nothing hangs on the old key that the sweep has passed already."""
     world.service.add_merchant()
@@ -206,7 +208,7 @@ def test_a_replica_that_has_not_looked_since_makes_nothing_with_the_old_key(worl
     assert "VALID" == world.service.verdict(secret, API_KEY if purpose is Purpose.DIGEST else None)
 
 
-@pytest.mark.parametrize("purpose", [Purpose.WRAPPING, Purpose.ROW, Purpose.DIGEST])
+@pytest.mark.parametrize("purpose", [Purpose.WRAPPING, *_LONG])
 def test_a_replica_that_has_not_looked_since_takes_what_was_made_with_the_new_key(
     world: World, purpose: Purpose
 ) -> None:
@@ -317,7 +319,7 @@ def test_a_look_at_the_token_that_began_before_another_does_not_undo_it(
     assert 2 == world.token.newest(Purpose.ROW)
 
 
-@pytest.mark.parametrize("purpose", [*MOVABLE, Purpose.DIGEST])
+@pytest.mark.parametrize("purpose", [Purpose.WRAPPING, *_LONG])
 def test_an_end_that_was_cut_off_before_it_was_noted_is_noted_by_the_next_run(
     world: World, purpose: Purpose, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,14 +38,19 @@ class Drain:
         """Blocks until the server has stopped."""
         self._inbound.hold_connections()
         time.sleep(_SETTLE_SECONDS)
+        if self._inbound.is_connected():
+            self._let_go()
+        # Tells each client which call was the last one seen: those held back were not, and are made elsewhere.
+        self._server.stop(None).wait()
+
+    def _let_go(self) -> None:
+        """Returns when no call is in flight that anybody waits for."""
         self._hold_between_calls()
         # Clients are told GOAWAY, and make new calls elsewhere.
         self._server.stop(GRACE_SECONDS)
         time.sleep(_TOLD_SECONDS)
         if not self._comes_about(lambda: not self._calls(), GRACE_SECONDS):
             log.warning("drain.cut_off", calls=len(self._calls()))
-        # Tells each client which call was the last one seen: those held back were not, and are made elsewhere.
-        self._server.stop(None).wait()
 
     def _hold_between_calls(self) -> None:
         """Calls of which a part was received are let in whole. One that has not come on since the last look may wait

@@ -58,6 +58,10 @@ class Inbound:
         """No new ones: they are asked for again in a second, and by then may go to another process."""
         self._attach(_NO_CONNECTIONS, listening=True)
 
+    def is_connected(self) -> bool:
+        """Whether anybody is; True where that is not known."""
+        return sys.platform != "linux" or not self._ports or any(True for _ in self._sockets(listening=False))
+
     def hold_data(self) -> None:
         """Nothing more on those that there are. What goes out goes on, and so do acknowledgements."""
         self._attach(_NO_DATA, listening=False)
