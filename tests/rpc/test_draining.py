@@ -102,7 +102,7 @@ def test_a_call_that_is_sent_while_others_finish_was_never_seen_here(
     in_flight = call.future(b"in flight", timeout=20)
     time.sleep(0.3)
     drained = threads.submit(draining.drain)
-    time.sleep(0.15)
+    time.sleep(0.4)
     held = call.future(b"held", timeout=20)
     time.sleep(0.3)
     assert (False, False) == (in_flight.done(), held.done())

@@ -13,12 +13,12 @@ from keysvc.rpc.holding import Inbound
 
 GRACE_SECONDS = 10.0
 """For calls in flight, from when their clients are told to go."""
-_SETTLE_SECONDS = 0.1
-"""For connections that are being made, and for what was received to reach a thread."""
+_SETTLE_SECONDS = 0.25
+"""For connections that are being made, and for what was received to reach a thread, also on a busy machine."""
 _TOLD_SECONDS = 0.25
 """For clients to take note: one that still sends on a connection that has ended loses what it has not read of it."""
-_SENT_AGAIN_SECONDS = 0.3
-"""Until TCP sends again what was held back."""
+_SENT_AGAIN_SECONDS = 1.0
+"""Until TCP sends again what was held back: after 0.2 seconds, and twice as long each time that it is in vain."""
 _ROUNDS = 5
 _LOOK_SECONDS = 0.005
 
@@ -60,13 +60,17 @@ class Drain:
             self._inbound.hold_data()
             time.sleep(_SETTLE_SECONDS)
             self._comes_about(lambda: not self._waiting(), GRACE_SECONDS)
-            half = {call for call in self._calls() if "receive_message" in call.due}
+            half = self._half()
             if half <= seen:
                 return
             seen |= half
             self._inbound.let_data_in()
-            time.sleep(_SENT_AGAIN_SECONDS)
+            self._comes_about(lambda: not half & self._half(), _SENT_AGAIN_SECONDS)  # noqa: B023 - asked at once
         self._inbound.hold_data()
+
+    def _half(self) -> set[Any]:
+        """Calls whose request has not been received to its end."""
+        return {call for call in self._calls() if "receive_message" in call.due}
 
     def _calls(self) -> list[Any]:
         """All that were begun and have not been answered to the last byte. gRPC tells nobody, but it knows."""
