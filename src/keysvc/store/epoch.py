@@ -7,6 +7,7 @@ load calls share reads, so the database sees far fewer of them than there are ca
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from time import monotonic
 from typing import Any
@@ -22,6 +23,8 @@ from keysvc.store.reach import Reach
 from keysvc.store.rows import table_of
 
 CHANGE = table_of(own_tables.Change)
+GATHER_SECONDS = 0.002
+"""How long a read waits for calls to share it, where there are any."""
 WAIT_SECONDS = 1.2
 """How long a call waits for another's read."""
 _READ = "SELECT value FROM epoch"
@@ -36,6 +39,8 @@ class EpochReader:
         self._lock = threading.Lock()
         self._connection: Any = None
         self._cursor: Any = None
+        self._waiting: list[None] = []
+        """As many as wait for the lock."""
         self._begun = 0
         self._seen = 0
         self._value = 0
@@ -71,15 +76,25 @@ class EpochReader:
         if arrived is None:
             arrived = self._begun
         self.reach.require()
-        if not self._lock.acquire(timeout=WAIT_SECONDS):
-            self.reach.lost()
-            raise StoreUnavailable("The database's epoch is waited for by too many: try again")
+        self._waiting.append(None)
+        try:
+            if not self._lock.acquire(timeout=WAIT_SECONDS):
+                self.reach.lost()
+                raise StoreUnavailable("The database's epoch is waited for by too many: try again")
+        finally:
+            self._waiting.pop()
         try:
             if not self.seen_since(arrived):  # no read that began after this call arrived has ended while it waited
                 self.reach.require()
+                self._let_others_come()
                 self._see(moved)
         finally:
             self._lock.release()
+
+    def _let_others_come(self) -> None:
+        """Where calls wait, a read that begins a moment later serves more of them. A lone call is not held up."""
+        if self._waiting and self._engine.dialect.name != "sqlite":
+            time.sleep(GATHER_SECONDS)
 
     def committed(self, value: int) -> None:
         """A change of this process has counted so far. Known without a read, which a crash may come before."""
