@@ -99,7 +99,7 @@ def _rotate(purpose: Purpose, *, dev: bool) -> None:
         approved, going = replacement.stand()
         if approved is not None:
             replacement.put_into_use(approved)
-            _, going = replacement.stand()
+            going.append(approved - 1)
         elif not going or purpose is Purpose.AUDIT:
             _ask(purpose)
         if purpose is Purpose.AUDIT:

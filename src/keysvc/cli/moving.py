@@ -26,7 +26,6 @@ from keysvc.hsm.module import Module
 from keysvc.model.errors import Misconfigured
 from keysvc.model.moving import Entry, Outcome, Result
 from keysvc.service import inventory
-from keysvc.service.bootstrap import require_bound
 from keysvc.service.moving_in import BATCH, MovingIn
 
 _STDIN = Path("-")
@@ -58,9 +57,7 @@ def import_(
         raise Misconfigured(f"{report} is the file that moves in: name another with --report")
     settings = settings_of(dev=dev)
     config = replace(wiring.token_config(settings), workers=1, handle_cache=_HANDLES)
-    with _opened(file) as source, wiring.opened(settings, Module(config.module_path), config) as core:
-        require_bound(core.store, core.token)
-        core.anchoring.require_held()
+    with _opened(file) as source, wiring.in_use(settings, Module(config.module_path), config) as core:
         try:
             counts = _moved_in(core, source, file, report)
         except KeyboardInterrupt:

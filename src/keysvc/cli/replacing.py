@@ -17,7 +17,6 @@ from keysvc.cli.settings import Settings
 from keysvc.hsm import provisioning
 from keysvc.hsm.module import Module
 from keysvc.model.hsm_keys import Purpose
-from keysvc.service.bootstrap import require_bound
 from keysvc.service.rekeying import Rekeying
 
 SETTLE_SECONDS = 3.0
@@ -82,9 +81,7 @@ class Replacement:
 
     @contextmanager
     def _rekeying(self) -> Iterator[Rekeying]:
-        with wiring.opened(self._settings, self._module, self._config) as core:
-            core.anchoring.require_held()
-            require_bound(core.store, core.token)
+        with wiring.in_use(self._settings, self._module, self._config) as core:
             yield Rekeying(core.store, core.token, core.sealer, self._purpose, core.now)
 
 

@@ -114,6 +114,15 @@ def opened(settings: Settings, module: Module, config: TokenConfig) -> Iterator[
 
 
 @contextmanager
+def in_use(settings: Settings, module: Module, config: TokenConfig) -> Iterator[Core]:
+    """The same, where they belong together and the database is as new as the token knows it. Raises Misconfigured."""
+    with opened(settings, module, config) as core:
+        require_bound(core.store, core.token)
+        core.anchoring.require_held()
+        yield core
+
+
+@contextmanager
 def alone(settings: Settings, work: str) -> Iterator[bool]:
     """Whether no other process is at this work on the database; if so none begins it meanwhile."""
     engine = open_engine(database_url(settings))
@@ -146,9 +155,7 @@ def serve(settings: Settings, load: Callable[[], Module], config: TokenConfig, f
     # Files that cannot be served are told before the token is asked for anything.
     server_config = replace(_server_config(settings), shares_port=front.shares_port)
     with ExitStack() as stack:
-        core = stack.enter_context(opened(settings, load(), config))
-        require_bound(core.store, core.token)
-        core.anchoring.require_held()
+        core = stack.enter_context(in_use(settings, load(), config))
         for lack in sorted(core.token.lacking):
             log.warning("token.lacks", what=lack, threat=lack.threat)
         usage = Usage(core.store)

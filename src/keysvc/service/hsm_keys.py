@@ -60,7 +60,7 @@ class HsmKeys:
             raise InvalidField("purpose", f"must be one of {', '.join(each.name for each in REPLACEABLE)}")
         with self.store.change() as change:
             refuse_repeat(change, caller, request_id)
-            theirs = [key for key in change.hsm_keys.all() if key.purpose is purpose]
+            theirs = change.hsm_keys.of(purpose)
             for key in theirs:
                 self.sealer.check(key, key.name)
                 if key.state in PENDING:
@@ -109,8 +109,8 @@ class HsmKeys:
 
     def _read(self, change: Change, name: str, etag: str) -> HsmKeyRecord:
         purpose, generation = parse_hsm_key(name)
-        for key in change.hsm_keys.all():
-            if (key.purpose, key.generation) == (purpose, generation):
+        for key in change.hsm_keys.of(purpose):
+            if key.generation == generation:
                 self.sealer.check(key, key.name)
                 check_etag(etag, etag_of(key), key.name)
                 return key

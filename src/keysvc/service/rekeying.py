@@ -17,7 +17,7 @@ from keysvc.hsm.keys import KeyShape, WrappedKey
 from keysvc.hsm.operations import UnusableKey
 from keysvc.hsm.token import Token
 from keysvc.model.errors import Integrity, Misconfigured
-from keysvc.model.hsm_keys import HsmKeyRecord, HsmKeyState, Purpose, hsm_key_name
+from keysvc.model.hsm_keys import FIRST_GENERATION, HsmKeyRecord, HsmKeyState, Purpose, hsm_key_name
 from keysvc.model.names import CredentialName, merchant_name, principal_name, tokens_name
 from keysvc.model.principals import PrincipalKind, PrincipalRecord
 from keysvc.model.records import KeyRecord, MerchantRecord, SlotRecord, TokenSetRecord
@@ -86,7 +86,7 @@ class Rekeying:
             if key.generation != self._token.newest(self._purpose):
                 raise Misconfigured(f"{key.name} is not the newest {self._purpose} key of the token")
             now = self._now()
-            self._retire(change, key.generation - 1)
+            self._retire_current(change)
             used = replace(key, state=HsmKeyState.CURRENT, use_time=now, revision=key.revision + 1)
             change.hsm_keys.put(self._sealer.seal(used))
             if self._purpose in BOUND_PURPOSES:
@@ -140,7 +140,7 @@ class Rekeying:
 
     def _in_state(self, change: Change, state: HsmKeyState) -> list[HsmKeyRecord]:
         """By generation. Raises Integrity."""
-        found = [key for key in change.hsm_keys.all() if key.purpose is self._purpose and key.state is state]
+        found = [key for key in change.hsm_keys.of(self._purpose) if key.state is state]
         for key in found:
             self._sealer.check(key, key.name)
         return found
@@ -161,14 +161,14 @@ class Rekeying:
                 f"{key.name} was asked for and approved by one administrator: withdraw it, and ask anew"
             )
 
-    def _retire(self, change: Change, generation: int) -> None:
-        known = [k for k in change.hsm_keys.all() if (k.purpose, k.generation) == (self._purpose, generation)]
-        if known:
-            before = replace(known[0], state=HsmKeyState.RETIRING, revision=known[0].revision + 1)
+    def _retire_current(self, change: Change) -> None:
+        """Nothing is written of the first generation until then."""
+        for key in self._in_state(change, HsmKeyState.CURRENT):
+            before = replace(key, state=HsmKeyState.RETIRING, revision=key.revision + 1)
             change.hsm_keys.put(self._sealer.seal(before))
-        else:
-            first = HsmKeyRecord(purpose=self._purpose, generation=generation, state=HsmKeyState.RETIRING)
-            change.hsm_keys.add(self._sealer.seal(first))
+            return
+        first = HsmKeyRecord(purpose=self._purpose, generation=FIRST_GENERATION, state=HsmKeyState.RETIRING)
+        change.hsm_keys.add(self._sealer.seal(first))
 
     def _move_some(self, generation: int, record_type: type[Sealed], after: Place) -> Moved:
         until = monotonic() + BATCH_SECONDS

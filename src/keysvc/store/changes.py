@@ -19,14 +19,13 @@ from keysvc.model.slots import Slot
 from keysvc.model.uses import Uses
 from keysvc.store import audit_log, own_tables, queries, uses
 from keysvc.store.audit_log import HeadSigner
-from keysvc.store.epoch import CHANGE
+from keysvc.store.epoch import CHANGE, EPOCH
 from keysvc.store.queries import KEY, MERCHANT, PRINCIPAL, SLOT, TOKENS
 from keysvc.store.rekeying import HsmKeyRows
 from keysvc.store.rows import table_of, to_row
 from keysvc.store.uses import USE
 
 REQUEST = table_of(own_tables.Request)
-EPOCH = table_of(own_tables.Epoch)
 
 _LOCK = select(EPOCH.c.value, EPOCH.c.hsm_keys).with_for_update()
 

@@ -23,6 +23,7 @@ from keysvc.store.reach import Reach
 from keysvc.store.rows import table_of
 
 CHANGE = table_of(own_tables.Change)
+EPOCH = table_of(own_tables.Epoch)
 GATHER_SECONDS = 0.002
 """How long a read waits for calls to share it, where there are any."""
 WAIT_SECONDS = 1.2

@@ -6,7 +6,7 @@ passwords are not, and are read from end to end.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -32,12 +32,11 @@ from keysvc.model.records import KeyRecord, MerchantRecord, SlotRecord, TokenSet
 from keysvc.model.sealed import Sealed
 from keysvc.model.slots import Kind
 from keysvc.store import audit_tables, own_tables, tables
+from keysvc.store.epoch import CHANGE, EPOCH
 from keysvc.store.queries import KEY, MERCHANT, PRINCIPAL, SLOT, TOKENS, readable
 from keysvc.store.rows import table_of, to_record, to_row
 
 HSM_KEY = table_of(tables.HsmKey)
-EPOCH = table_of(own_tables.Epoch)
-CHANGE = table_of(own_tables.Change)
 HEAD = table_of(audit_tables.AuditHead)
 BINDING = table_of(own_tables.TokenBinding)
 
@@ -54,49 +53,38 @@ Place = tuple[Any, ...] | None
 S = TypeVar("S", bound=Sealed)
 
 
-@dataclass(frozen=True, slots=True)
-class Hanging:
-    """Which rows of a table hang on a generation of a purpose."""
-
-    purpose: Purpose
-    table: Table
-
-    def on(self, generation: int) -> ColumnElement[bool]:
-        condition: ColumnElement[bool] = _CONDITIONS[self.purpose, self.table.name](generation)
-        return condition
+Condition = Callable[[int], ColumnElement[bool]]
+"""Of a generation: which rows hang on it."""
 
 
-def _is(column: Column[Any], *more: ColumnElement[bool]) -> Any:
+def _is(column: Column[Any], *more: ColumnElement[bool]) -> Condition:
     return lambda generation: and_(column == generation, *more)
 
 
-def _listed(column: Column[Any]) -> Any:
+def _listed(column: Column[Any]) -> Condition:
     """A list that is kept as JSON, one of whose elements names the generation."""
     return lambda generation: type_coerce(column, Text).like(f'%"generation":{generation},%')
 
 
-_CONDITIONS: dict[tuple[Purpose, str], Any] = {
-    (Purpose.WRAPPING, KEY.name): _is(KEY.c.generation, KEY.c.kind != Kind.BEARER_SECRET),
-    (Purpose.DIGEST, KEY.name): _is(KEY.c.generation, KEY.c.kind == Kind.BEARER_SECRET),
-    (Purpose.DIGEST, PRINCIPAL.name): lambda generation: or_(
-        PRINCIPAL.c.digest_generation == generation, _listed(PRINCIPAL.c.retiring_passwords)(generation)
-    ),
-    (Purpose.DIGEST, TOKENS.name): _listed(TOKENS.c.tokens),
-    (Purpose.AUDIT, HEAD.name): _is(HEAD.c.generation),
-    **{(Purpose.ROW, table.name): _is(table.c.mac_generation) for table in TABLES.values()},
-}
-_TABLES_BY_NAME = {table.name: table for table in (*TABLES.values(), HEAD)}
-HANGING: dict[Purpose, list[Hanging]] = {
-    purpose: [Hanging(purpose, _TABLES_BY_NAME[name]) for of, name in _CONDITIONS if of is purpose]
-    for purpose in Purpose
+_HANGING: dict[Purpose, dict[Table, Condition]] = {
+    Purpose.WRAPPING: {KEY: _is(KEY.c.generation, KEY.c.kind != Kind.BEARER_SECRET)},
+    Purpose.ROW: {table: _is(table.c.mac_generation) for table in TABLES.values()},
+    Purpose.DIGEST: {
+        KEY: _is(KEY.c.generation, KEY.c.kind == Kind.BEARER_SECRET),
+        PRINCIPAL: lambda generation: or_(
+            PRINCIPAL.c.digest_generation == generation, _listed(PRINCIPAL.c.retiring_passwords)(generation)
+        ),
+        TOKENS: _listed(TOKENS.c.tokens),
+    },
+    Purpose.AUDIT: {HEAD: _is(HEAD.c.generation)},
 }
 
 
 def count(connection: Connection, purpose: Purpose, generation: int) -> int:
     """Rows that hang on the generation, of all tables."""
     return sum(
-        connection.scalar(select(func.count()).select_from(hanging.table).where(hanging.on(generation))) or 0
-        for hanging in HANGING[purpose]
+        connection.scalar(select(func.count()).select_from(table).where(hang_on(generation))) or 0
+        for table, hang_on in _HANGING[purpose].items()
     )
 
 
@@ -107,7 +95,7 @@ def batch(
     """Rows of one table that hang on the generation, in the order of their primary keys, those after a place."""
     table = TABLES[record_type]
     places = list(table.primary_key)
-    query = select(table).where(Hanging(purpose, table).on(generation)).order_by(*places).limit(limit)
+    query = select(table).where(_HANGING[purpose][table](generation)).order_by(*places).limit(limit)
     if after is not None:
         query = query.where(tuple_(*places) > after)
     return [to_record(record_type, table, row) for row in connection.execute(query).mappings()]
@@ -131,8 +119,9 @@ class HsmKeyRows:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def all(self) -> list[HsmKeyRecord]:
-        return generations(self._connection)
+    def of(self, purpose: Purpose) -> list[HsmKeyRecord]:
+        """Its generations that are known, in their order."""
+        return [key for key in generations(self._connection) if key.purpose is purpose]
 
     def add(self, record: HsmKeyRecord) -> None:
         self._connection.execute(insert(HSM_KEY), to_row(record))

@@ -29,10 +29,10 @@ from keysvc.store.changes import REQUEST, Change, current_epoch
 from keysvc.store.engine import patient, reader_of
 from keysvc.store.epoch import CHANGE, EpochReader
 from keysvc.store.queries import KEY, Owner, Theirs
+from keysvc.store.rekeying import BINDING
 from keysvc.store.rows import table_of
 from keysvc.store.uses import upsert
 
-BINDING = table_of(own_tables.TokenBinding)
 USED_JWT = table_of(own_tables.UsedJwt)
 
 TURN_SECONDS = 0.7
