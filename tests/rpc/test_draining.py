@@ -15,23 +15,28 @@ from support import healthcheck
 from keysvc.rpc.draining import GRACE_SECONDS, Drain
 from keysvc.rpc.health import new_servicer
 from keysvc.rpc.holding import Inbound
+from keysvc.rpc.intake import Intake
+from keysvc.rpc.turn import Turn
 
 PATH = "/test/Echo"
 
 
-class Echo(grpc.GenericRpcHandler):
+class Echo:
     """Answers when it is allowed to."""
 
     def __init__(self) -> None:
         self.allowed = threading.Event()
         self.allowed.set()
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes] | None:
-        return grpc.unary_unary_rpc_method_handler(self._answer) if details.method == PATH else None
+    def is_quick(self, _turn: Turn) -> bool:
+        return False
 
-    def _answer(self, message: bytes, _context: grpc.ServicerContext) -> bytes:
+    def answer(self, turn: Turn) -> bytes:
         assert self.allowed.wait(20)
-        return message
+        return turn.raw
+
+    def overloaded(self, _turn: Turn) -> bytes:
+        raise NotImplementedError
 
 
 class Draining:
@@ -39,15 +44,18 @@ class Draining:
 
     def __init__(self) -> None:
         self.echo, self.health = Echo(), new_servicer()
-        self._server = grpc.server(ThreadPoolExecutor(4), handlers=[self.echo])
+        self._server = grpc.server(ThreadPoolExecutor(4))
+        self._intake = Intake(self._server, {PATH: self.echo}, lambda: 0, threads=4, most=100)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         self.address = f"127.0.0.1:{self._server.add_insecure_port('127.0.0.1:0')}"
         self._server.start()
+        self._intake.start()
 
     def drain(self) -> None:
         self.health.enter_graceful_shutdown()
         self.health.end_watches()
-        Drain(self._server, Inbound([self.address]), lambda: 0).run()
+        Drain(self._server, Inbound([self.address]), self._intake).run()
+        self._intake.close()
 
 
 @pytest.fixture

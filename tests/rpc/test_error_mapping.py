@@ -20,7 +20,8 @@ from keysvc.model import errors
 from keysvc.model.errors import InvalidField, KeysvcError
 from keysvc.model.secrets import SecretText
 from keysvc.rpc.errors import CODES
-from keysvc.rpc.gate import Gate
+from keysvc.rpc.guarded import GuardedMethod
+from keysvc.rpc.intake import Intake
 from keysvc.service.authority import Authority
 from keysvc.service.cache import Cache
 from keysvc.service.calls import Caller
@@ -28,14 +29,14 @@ from keysvc.store import schema
 from keysvc.store.engine import open_engine
 from keysvc.v1 import credential_service_pb2 as pb
 from keysvc.v1.credential_pb2 import Credential
-from keysvc.v1.credential_service_pb2_grpc import CredentialServiceServicer, add_CredentialServiceServicer_to_server
 
+PATH = "/keysvc.v1.CredentialService/GetCredential"
 PASSWORD = "0123456789ABCDEF0123456789ABCDEF"
 RETRY_HELPS = {"HSM_UNAVAILABLE", "STORE_UNAVAILABLE", "OVERLOADED", "TOO_MANY_FAILURES"}
 
 
 @dataclass
-class Raising(CredentialServiceServicer):
+class Raising:
     """GetCredential ends with whatever `error` is, or answers `answer`."""
 
     error: Exception | None = None
@@ -58,15 +59,18 @@ def raising(tokens: Tokens, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         cache = Cache(core.store, core.token, core.sealer)
         authority = Authority(core.store, core.sealer)
         guards = assembly.guards(core, cache, Limits.of(settings), authority, lambda _line: None)
-        gate = Gate(guards, lambda: 0, 100)
-        server = grpc.server(ThreadPoolExecutor(2), interceptors=[gate])
-        add_CredentialServiceServicer_to_server(servicer, server)  # type: ignore[no-untyped-call]
+        server = grpc.server(ThreadPoolExecutor(2))
+        handler = grpc.unary_unary_rpc_method_handler(
+            servicer.GetCredential, pb.GetCredentialRequest.FromString, Credential.SerializeToString
+        )
+        intake = Intake(server, {PATH: GuardedMethod(PATH, handler, guards)}, cache.arrival, threads=2, most=100)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
+        intake.start()
         with Client(f"127.0.0.1:{port}", f"admin:{PASSWORD}") as client:
             yield servicer, client
         server.stop(None).wait()
-        gate.close()
+        intake.close()
 
 
 def told_of(raising: tuple[Raising, Client], error: Exception) -> Refusal:

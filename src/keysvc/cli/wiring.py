@@ -205,7 +205,7 @@ def _observed_server(
     feed.start()
     stack.callback(feed.stop)
     if settings.traces:
-        config = replace(config, interceptors=(stack.enter_context(tracing.exporting()),))
+        config = replace(config, tracing=stack.enter_context(tracing.exporting()))
     cache = Cache(core.store, core.token, core.sealer)
     server = assembly.server(config, core, cache, usage, limits, feed.put)
     registry.register(metrics.Parts(core, cache, limits, call_log, server, settings.handle_cache))

@@ -41,6 +41,10 @@ class HandleCache:
     def __len__(self) -> int:
         return len(self._handles)
 
+    def __contains__(self, ident: Hashable) -> bool:
+        """As of now: without the lock, and not counted as a look-up."""
+        return ident in self._handles
+
     def borrow(self, ident: Hashable, unwrap: Callable[[], pkcs11.SecretKey]) -> Handle:
         """The key's handle, unwrapped now if it is not there. Give it back after use."""
         with self._lock:

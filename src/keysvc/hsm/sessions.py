@@ -6,7 +6,7 @@ out of reach: calls then fail at once, and `heal` looks for it.
 
 No call waits for longer than `ANSWER_SECONDS`. What may hang is done by the worker's own thread, and left
 behind with its session where it is late; the others go on. Only the MACs of a token that answers in
-microseconds are made by the call's own thread (`keysvc.hsm.signer`).
+microseconds, by keys that are unwrapped, are made by the call's own thread (`keysvc.hsm.signer`).
 """
 
 from __future__ import annotations
@@ -41,7 +41,13 @@ TEST_SECONDS = 0.5
 """The same for the health check, which so finds a token that hangs before the calls that wait for it give up."""
 
 _TRY_AGAIN = "The token could not do this now: try again"
-_MACS = frozenset({operations.hmac, operations.hmacs, operations.keyed_digest, operations.keyed_digests})
+_AT_HAND: dict[Callable[..., object], Callable[..., bool]] = {
+    operations.hmac: lambda connection, key, _message: key.ident in connection.handles,
+    operations.hmacs: lambda connection, asked: all(key.ident in connection.handles for key, _ in asked),
+    operations.keyed_digest: lambda *_: True,
+    operations.keyed_digests: lambda *_: True,
+}
+"""MACs, and whether the keys that they need are unwrapped: unwrapping may hang where a MAC does not."""
 
 log = structlog.get_logger(__name__)
 
@@ -92,6 +98,11 @@ class Sessions:
             return link.trouble.text if link.trouble else error.message
         return link.trouble.text if link.trouble else self._held_up()
 
+    def is_at_hand(self) -> bool:
+        """Whether MACs are made at once, by the call's own thread: by a token that is fast, and not out of sessions."""
+        link = self._link
+        return link.trouble is None and link.connection.signer.holding and not link.pool.idle.empty()
+
     def figures(self) -> TokenFigures:
         """Does not ask the token, and does not block."""
         handles, workers, circulating = self.connection.handles, self._link.pool.workers, self._link.pool.circulating
@@ -129,7 +140,8 @@ class Sessions:
             link.pool.put(worker)
             raise HsmUnavailable(OUT_OF_REACH)
         connection = link.connection
-        if connection.signer.holding and operation in _MACS:
+        at_hand = _AT_HAND.get(operation)
+        if at_hand is not None and connection.signer.holding and at_hand(connection, *args):
             return self._run(worker, connection, operation, *args)
         until = min(until, time.monotonic() + OPERATION_SECONDS)
         return self._sent(worker, until, link.is_in_trouble, operation, *args)

@@ -164,6 +164,10 @@ class Token:
         """Stores `value` there, and destroys those others. Raises anchor.AnchorNotKept."""
         self._sessions.call(anchor.put, value, instead_of)
 
+    def is_at_hand(self) -> bool:
+        """Whether MACs by keys in use are made at once: by a token that is fast, and not out of sessions."""
+        return self._sessions.is_at_hand()
+
     def heal(self) -> str | None:
         """Tests the token, and looks for one that is gone. Returns what is wrong, or None. Blocks."""
         trouble = self._sessions.heal()

@@ -10,6 +10,7 @@ import grpc
 import structlog
 
 from keysvc.rpc.holding import Inbound
+from keysvc.rpc.intake import Intake
 
 GRACE_SECONDS = 10.0
 """For calls in flight, from when their clients are told to go."""
@@ -28,11 +29,10 @@ log = structlog.get_logger(__name__)
 class Drain:
     """Run once, by one thread."""
 
-    def __init__(self, server: grpc.Server, inbound: Inbound, waiting: Callable[[], int]) -> None:
-        """`waiting` tells how many calls wait for a thread."""
+    def __init__(self, server: grpc.Server, inbound: Inbound, intake: Intake) -> None:
         self._server = server
         self._inbound = inbound
-        self._waiting = waiting
+        self._intake = intake
 
     def run(self) -> None:
         """Blocks until the server has stopped."""
@@ -59,7 +59,7 @@ class Drain:
         for _ in range(_ROUNDS):
             self._inbound.hold_data()
             time.sleep(_SETTLE_SECONDS)
-            self._comes_about(lambda: not self._waiting(), GRACE_SECONDS)
+            self._comes_about(lambda: not self._intake.waiting(), GRACE_SECONDS)
             half = self._half()
             if half <= seen:
                 return
@@ -70,10 +70,15 @@ class Drain:
 
     def _half(self) -> set[Any]:
         """Calls whose request has not been received to its end."""
-        return {call for call in self._calls() if "receive_message" in call.due}
+        streams = {call for call in self._streams() if "receive_message" in call.due}
+        return streams | {call for call in self._intake.calls() if not call.received}
 
     def _calls(self) -> list[Any]:
-        """All that were begun and have not been answered to the last byte. gRPC tells nobody, but it knows."""
+        """All that were begun and have not been answered to the last byte."""
+        return [*self._streams(), *self._intake.calls()]
+
+    def _streams(self) -> list[Any]:
+        """And calls of health: those of grpcio's own. It tells nobody, but it knows."""
         return list(self._server._state.rpc_states)  # type: ignore[attr-defined]  # noqa: SLF001
 
     def _comes_about(self, done: Callable[[], bool], seconds: float) -> bool:

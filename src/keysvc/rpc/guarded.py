@@ -9,23 +9,24 @@ the log under it. Every call is told to the observer, and every refusal of a cha
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from contextvars import ContextVar
 from dataclasses import dataclass
 from time import perf_counter, time
-from typing import Any, TypeAlias, cast
+from typing import Any, TypeAlias
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from keysvc.model.errors import DeadlineExceeded, InvalidField, KeysvcError
-from keysvc.model.names import is_id, is_name
+from keysvc.model.errors import DeadlineExceeded, InvalidField, KeysvcError, Overloaded
+from keysvc.model.names import is_id, is_name, merchant_of
 from keysvc.model.permissions import BATCHES, FILTERED, PERMISSIONS, Effect, Grant
-from keysvc.rpc import errors, identity, naming
+from keysvc.rpc import errors, naming
+from keysvc.rpc.core import Answer
 from keysvc.rpc.observation import CANCELLED, OK, CallLine, Observer, rpc_of
-from keysvc.service.access import Access, Proof
+from keysvc.rpc.turn import Turn
+from keysvc.service.access import Access
 from keysvc.service.authority import Authority
 from keysvc.service.cache import Cache
 from keysvc.service.calls import Caller
@@ -39,8 +40,20 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 MIN_SECONDS_LEFT = 0.020
 """A call with less left is not begun: its answer would come too late."""
 
-arrived: ContextVar[int] = ContextVar("arrived")
-"""When the call arrived, as an epoch ticket. gRPC runs the interceptor and the handler of a call in one context."""
+MOST_QUICK_BYTES = 64 * 1024
+"""A longer request is a thread's: the token takes its time for it, and others would wait."""
+QUICK = frozenset(
+    f"/keysvc.v1.{method}"
+    for method in (
+        "CredentialService/GenerateHmac",
+        "CredentialService/VerifyHmac",
+        "CredentialService/VerifyApiKey",
+        "CredentialService/SignWebhook",
+        "CredentialService/VerifyWebhook",
+        "TokenService/VerifyToken",
+    )
+)
+"""Methods that ask nothing of the database, and of the token but MACs, where all is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +76,6 @@ def check_table() -> None:
             raise ValueError(f"{path} names no resource to hold its callers to")
 
 
-class Turn:
-    """One call: what is known of it so far."""
-
-    __slots__ = ("begun", "context", "known", "name", "raw", "request")
-
-    def __init__(self, raw: bytes, context: grpc.ServicerContext) -> None:
-        self.begun = perf_counter()
-        self.raw = raw
-        self.context = context
-        self.known: Known | None = None
-        self.request: Any = None
-        self.name = ""
-        """Of the resource, as the request says it."""
-
-    def remaining(self) -> float:
-        """Seconds until the caller gives up; 0 where it has."""
-        return self.context.time_remaining() if self.context.is_active() else 0.0
-
-    def spiffe_ids(self) -> tuple[bytes, ...]:
-        # The stubs say bytes, where there is a sequence of them.
-        return identity.spiffe_ids(cast("Mapping[str, Sequence[bytes]]", self.context.auth_context()))
-
-
 class GuardedMethod:
     """One method of a servicer, guarded."""
 
@@ -101,26 +91,38 @@ class GuardedMethod:
         self._results = naming.results_of(described)
         self._changes = permission is not None and permission.effect is Effect.CHANGE
         self._about_one = described is not None and naming.is_about_one(described)
+        self._may_be_quick = path in QUICK
 
-    def unary(self, raw: bytes, context: grpc.ServicerContext) -> bytes:
-        turn = Turn(raw, context)
+    def is_quick(self, turn: Turn) -> bool:
+        """Whether its answer waits for nothing but the epoch: who calls and what it is about are remembered."""
+        if not self._may_be_quick or len(turn.raw) > MOST_QUICK_BYTES:
+            return False
+        guards = self._guards
+        try:
+            self._read(turn)
+            return guards.cache.is_at_hand(merchant_of(turn.name)) and guards.access.remembers(turn.proof)
+        except Exception:  # noqa: BLE001 - `answer` meets it again, and tells
+            return False
+
+    def answer(self, turn: Turn) -> Answer:
         try:
             known, grant = self._admit(turn)
             request = self._read(turn)
             if self._about_one:
                 self._guards.authority.check(known, grant, self._path, turn.name)
-            caller = Caller(known.record.principal_id, self._path, context.peer, known, turn.remaining)
+            caller = Caller(known.record.principal_id, self._path, turn.context.peer, known, turn.remaining)
             answer = self._handler.unary_unary(request, caller)  # type: ignore[misc, arg-type]
             serialised = self._serialise(answer)
             self._tell(turn, self._results[answer.result] if self._results else OK, OK)
         except Exception as error:  # noqa: BLE001 - whatever it is must not leave as it is
-            status = self.refused(error, turn)
-        else:
-            return serialised
-        return context.abort_with_status(status)
+            return self._refused(error, turn)
+        return serialised
+
+    def overloaded(self, turn: Turn) -> Answer:
+        return self._refused(Overloaded("More calls wait than keysvc takes on: try again, and spread the calls"), turn)
 
     def stream(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[Any]:
-        turn = Turn(b"", context)
+        turn = Turn(b"", context, None)
         try:
             self._admit(turn)
             yield from self._handler.stream_stream((self._parsed(raw) for raw in requests), context)  # type: ignore[misc]
@@ -130,12 +132,12 @@ class GuardedMethod:
             self._tell(turn, CANCELLED, CANCELLED)
             raise
         except Exception as error:  # noqa: BLE001
-            status = self.refused(error, turn)
+            status = self._refused(error, turn)
         else:
             return
         context.abort_with_status(status)
 
-    def refused(self, error: Exception, turn: Turn) -> grpc.Status:
+    def _refused(self, error: Exception, turn: Turn) -> grpc.Status:
         """What the caller is told; and the record and the observer."""
         reason, status = self._status_of(error)
         if self._changes:
@@ -157,12 +159,12 @@ class GuardedMethod:
         )
 
     def _admit(self, turn: Turn) -> tuple[Known, Grant]:
-        context, guards = turn.context, self._guards
-        guards.cache.refresh(arrived.get())
+        guards = self._guards
+        guards.cache.refresh(turn.arrived)
         # After the wait for a thread and for the epoch, and before the token is asked for anything.
-        if context.time_remaining() < MIN_SECONDS_LEFT:
+        if turn.time_left() < MIN_SECONDS_LEFT:
             raise DeadlineExceeded("The call's deadline has passed, or is too near to begin: allow it more time")
-        known = guards.access.authenticate(Proof(_authorization(context), turn.spiffe_ids, context.peer))
+        known = guards.access.authenticate(turn.proof)
         turn.known = known
         return known, guards.authority.grant(known, self._path)
 
@@ -173,9 +175,10 @@ class GuardedMethod:
             raise InvalidField("request", "is not a message of this method's type") from None
 
     def _read(self, turn: Turn) -> Any:
-        turn.request = request = self._parsed(turn.raw)
-        turn.name = self._name(request)
-        return request
+        if turn.request is None:
+            turn.request = self._parsed(turn.raw)
+            turn.name = self._name(turn.request)
+        return turn.request
 
     def _tell(self, turn: Turn, result: str, code: str) -> None:
         """Tells no name or id that has not the form of one: it may hold anything."""
@@ -193,12 +196,3 @@ class GuardedMethod:
         opaque_id = uuid.uuid4().hex[:12]
         log.error("call.failed", method=self._path, id=opaque_id, exc_info=error)
         return "INTERNAL", errors.internal(opaque_id)
-
-
-def _authorization(context: grpc.ServicerContext) -> str:
-    """The header. Several are put together (RFC 9110 section 5.3), which makes them no proof."""
-    header = None
-    for key, value in context.invocation_metadata():
-        if key == "authorization":
-            header = str(value) if header is None else f"{header}, {value!s}"
-    return header or ""

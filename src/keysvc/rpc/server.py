@@ -6,18 +6,23 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import grpc
 from google.rpc import error_details_pb2  # noqa: F401 - so that reflection can describe the error details
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+if TYPE_CHECKING:
+    from keysvc.rpc.tracing import Tracing
+
 from keysvc.model.errors import Misconfigured
 from keysvc.rpc.draining import Drain
 from keysvc.rpc.gate import Gate
-from keysvc.rpc.guarded import Guards
+from keysvc.rpc.guarded import GuardedMethod, Guards, check_table
 from keysvc.rpc.health import HealthMonitor, new_servicer
 from keysvc.rpc.holding import Inbound
+from keysvc.rpc.intake import Intake, Method
 from keysvc.rpc.services import SERVICES, Servicers
 from keysvc.rpc.tls import Certificates
 
@@ -27,6 +32,7 @@ _MAX_METADATA = 2 * 1024 * 1024
 """A header of 1 MB reaches the gate, which says UNAUTHENTICATED; one above this is gRPC's own RESOURCE_EXHAUSTED."""
 _MAX_STREAMS = 1000
 """Calls at once on one connection; a client holds back more."""
+_HEALTH_THREADS = 2
 _SECOND = 1000
 _OPTIONS = [
     ("grpc.max_receive_message_length", _MAX_REQUEST),
@@ -59,16 +65,10 @@ class ServerConfig:
     """Seconds after which a connection ends, so that no certificate is relied on for ever."""
     mtls_listen: str | None = None
     certificates: Certificates | None = None
-    interceptors: tuple[grpc.ServerInterceptor, ...] = ()
-    """What a call passes before the gate."""
+    tracing: Tracing | None = None
+    """What makes a span of each call."""
     shares_port: bool = False
     """Whether other processes may listen there too. Where not, a taken port is an error."""
-
-
-class _Threads(ThreadPoolExecutor):
-    def waiting(self) -> int:
-        """Calls that wait for a thread."""
-        return self._work_queue.qsize()
 
 
 class Server:
@@ -82,17 +82,24 @@ class Server:
         checks: list[Callable[[], str | None]],
     ) -> None:
         """Binds the addresses. Raises Misconfigured where one cannot be had."""
-        threads = _Threads(config.threads, thread_name_prefix="keysvc-call")
-        self._gate = gate = Gate(guards, threads.waiting, config.max_waiting)
+        self._gate = Gate(guards)
         options = [
             *_OPTIONS,
             ("grpc.max_connection_age_ms", config.connection_age * _SECOND),
             ("grpc.so_reuseport", int(config.shares_port)),
         ]
-        self.calls_waiting = threads.waiting
+        interceptors = [*([config.tracing] if config.tracing else []), self._gate]
+        self._server = grpc.server(
+            ThreadPoolExecutor(_HEALTH_THREADS, thread_name_prefix="keysvc-health"),
+            interceptors=interceptors,
+            options=options,
+        )
+        self._intake = Intake(
+            self._server, _methods(servicers, guards, config.tracing), guards.cache.arrival, config.threads,
+            config.max_waiting,
+        )  # fmt: skip
+        self.calls_waiting = self._intake.waiting
         self.max_waiting = config.max_waiting
-        self._server = grpc.server(threads, interceptors=[*config.interceptors, gate], options=options)
-        servicers.add_to(self._server)
         servicer = new_servicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, self._server)
         names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
@@ -107,6 +114,7 @@ class Server:
     def start(self) -> None:
         self._monitor.start()
         self._server.start()
+        self._intake.start()
         if self._certificates is not None:
             self._certificates.log_expiry()
 
@@ -123,7 +131,8 @@ class Server:
         self._monitor.drain()
         self._health.end_watches()
         addresses = [self.address, *([self.mtls_address] if self.mtls_address else [])]
-        Drain(self._server, Inbound(addresses), self.calls_waiting).run()
+        Drain(self._server, Inbound(addresses), self._intake).run()
+        self._intake.close()
         self._gate.close()
 
     def _bind_main(self, config: ServerConfig) -> str:
@@ -139,6 +148,14 @@ class Server:
         return _bound(
             "KEYSVC_MTLS_LISTEN", config.mtls_listen, lambda at: self._server.add_secure_port(at, credentials)
         )
+
+
+def _methods(servicers: Servicers, guards: Guards, tracing: Tracing | None) -> dict[str, Method]:
+    check_table()
+    methods = {path: GuardedMethod(path, handler, guards) for path, handler in servicers.handlers().items()}
+    if tracing is None:
+        return {**methods}
+    return {path: tracing.traced(path, method) for path, method in methods.items()}
 
 
 def _bound(variable: str, listen: str, bind: Callable[[str], int]) -> str:

@@ -1,8 +1,9 @@
-"""The services of the contract, and how their servicers are put on a gRPC server."""
+"""The services of the contract, and the handlers of all their methods."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import grpc
 
@@ -37,6 +38,21 @@ SERVICES: tuple[str, ...] = tuple(
 )  # fmt: skip
 
 
+class _Found:
+    """What generated code registers its handlers with, in the place of a server."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    def add_generic_rpc_handlers(self, _handlers: object) -> None:
+        """The same handlers once more."""
+
+    def add_registered_method_handlers(
+        self, service: str, handlers: dict[str, grpc.RpcMethodHandler[Any, Any]]
+    ) -> None:
+        self.handlers |= {f"/{service}/{method}": handler for method, handler in handlers.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Servicers:
     """One of each."""
@@ -48,7 +64,9 @@ class Servicers:
     hsm_keys: HsmKeyServicer
     audit: AuditServicer
 
-    def add_to(self, server: grpc.Server) -> None:
+    def handlers(self) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
+        """Of every method, by its gRPC path."""
+        found = _Found()
         for add, servicer in (
             (credential_service_pb2_grpc.add_CredentialServiceServicer_to_server, self.credentials),
             (token_service_pb2_grpc.add_TokenServiceServicer_to_server, self.tokens),
@@ -57,4 +75,5 @@ class Servicers:
             (hsm_key_service_pb2_grpc.add_HsmKeyServiceServicer_to_server, self.hsm_keys),
             (audit_service_pb2_grpc.add_AuditServiceServicer_to_server, self.audit),
         ):
-            add(servicer, server)  # type: ignore[no-untyped-call]
+            add(servicer, found)  # type: ignore[no-untyped-call]
+        return found.handlers

@@ -11,7 +11,6 @@ import binascii
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from keysvc.model.errors import Unauthenticated
 from keysvc.model.names import is_id
@@ -29,14 +28,19 @@ _MAX_HEADER = 8192
 _NO_DIGEST = bytes(32)
 
 
-class Proof(NamedTuple):
-    """What a call brings to prove who makes it. A tuple, since every call makes one."""
+class Proof:
+    """What a call brings to prove who makes it."""
 
-    header: str
-    """The `authorization` header, or nothing."""
-    spiffe_ids: Callable[[], Sequence[bytes]]
-    """Of the client's certificate, as the TLS library verified it."""
-    peer: Callable[[], str]
+    __slots__ = ("header", "key", "peer", "spiffe_ids")
+
+    def __init__(self, header: str, spiffe_ids: Callable[[], Sequence[bytes]], peer: Callable[[], str]) -> None:
+        """`header` is the `authorization` header, or nothing; `spiffe_ids` are of the client's certificate, as the TLS
+        library verified it."""
+        self.header = header
+        self.spiffe_ids = spiffe_ids
+        self.peer = peer
+        self.key: bytes | None = None
+        """What it is remembered by, once somebody has asked."""
 
 
 class Access:
@@ -56,19 +60,13 @@ class Access:
 
         A proof that was right before is known by a keyed hash, until its principal changes.
         """
-        secret = proof.header or self._certificate(proof)
-        if len(secret) > _MAX_HEADER:
-            raise _unauthenticated()
-        # Remembered by a hash under a key of this process, never as they are. A header that spells a certificate's
-        # id must not be taken for it, so each way has hashes of its own.
-        way = b"header" if proof.header else b"certificate"
-        key = hashlib.blake2b(secret.encode(), digest_size=32, key=self._header_key, person=way).digest()
+        key = self._key(proof)
         known = self._cache.header(key)
         if known is not None and (known.until is None or self._now() < known.until):
             return known
         as_of = self._cache.moves
         if not proof.header:
-            known = self._of_certificate(secret)
+            known = self._of_certificate(self._certificate(proof))
         elif (claims := bearer.read(proof.header)) is not None:
             return self._counted(proof, claims.principal_id, lambda: self._of_jwt(claims))
         else:
@@ -76,6 +74,26 @@ class Access:
             known = self._counted(proof, principal_id, lambda: self._of_password(principal_id, password))
         self._cache.remember_header(key, known, as_of)
         return known
+
+    def remembers(self, proof: Proof) -> bool:
+        """Whether it was right before, so that `authenticate` most likely knows it without asking anybody."""
+        try:
+            return self._cache.knows_header(self._key(proof))
+        except Unauthenticated:
+            return False
+
+    def _key(self, proof: Proof) -> bytes:
+        """What a proof is remembered by: a hash under a key of this process. Raises Unauthenticated.
+
+        A header that spells a certificate's id must not be taken for it, so each way has hashes of its own.
+        """
+        if proof.key is None:
+            secret = proof.header or self._certificate(proof)
+            if len(secret) > _MAX_HEADER:
+                raise _unauthenticated()
+            way = b"header" if proof.header else b"certificate"
+            proof.key = hashlib.blake2b(secret.encode(), digest_size=32, key=self._header_key, person=way).digest()
+        return proof.key
 
     def _counted(self, proof: Proof, principal_id: str, check: Callable[[], Known]) -> Known:
         # A right one is let in whatever came before it from there, in its name: it cannot be guessed, and its

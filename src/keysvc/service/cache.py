@@ -81,6 +81,10 @@ class Cache:
         self.merchant_lookups.hits += 1
         return view
 
+    def is_at_hand(self, merchant_id: str) -> bool:
+        """Whether the merchant is remembered, and the token makes MACs without being waited for."""
+        return merchant_id in self._merchants and self._token.is_at_hand()
+
     def principal(self, principal_id: str) -> PrincipalRecord | None:
         """Read from the store and checked; None where there is none. Raises Integrity."""
         return self._checked(self._store.principal(principal_id))
@@ -97,6 +101,10 @@ class Cache:
         else:
             self.header_lookups.hits += 1
         return known
+
+    def knows_header(self, key: bytes) -> bool:
+        """Whether `header` would find it now. Not counted as a look-up."""
+        return key in self._headers
 
     def remember_header(self, key: bytes, known: Known, as_of: int) -> None:
         with self._lock:
