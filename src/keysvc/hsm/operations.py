@@ -16,7 +16,6 @@ from pkcs11 import GCMParams, Mechanism, Session
 
 from keysvc.hsm import attributes
 from keysvc.hsm.connection import Connection
-from keysvc.hsm.handles import Handle
 from keysvc.hsm.keys import BoundKey, KeyShape, NewKey, WrappedKey, handle_of, hmac_algorithm
 from keysvc.hsm.lacks import Lack
 from keysvc.hsm.wrapping import Wrapped, taking_out
@@ -27,6 +26,10 @@ NONCE_BYTES = 12
 TAG_BITS = 128
 _KNOWN_MESSAGE = b"Hi There"
 _KNOWN_ANSWER = bytes.fromhex("b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7")
+
+
+Run = tuple[WrappedKey, Sequence[bytes]]
+"""A key, with the messages that it makes MACs of."""
 
 
 class Undecryptable(Exception):
@@ -46,19 +49,16 @@ def hmac(connection: Connection, session: Session, key: WrappedKey, message: byt
         connection.handles.give_back(handle)
 
 
-def hmacs(connection: Connection, session: Session, asked: Sequence[tuple[WrappedKey, bytes]]) -> list[bytes]:
-    """The MACs by merchants' keys, in their order. Each key is held once, until the last is made."""
-    handles: dict[Hashable, Handle] = {}
-    try:
-        for key, _ in asked:
-            if key.ident not in handles:
-                handles[key.ident] = connection.handles.borrow(key.ident, partial(connection.unwrap, key))
-        return connection.signer.sign_each(
-            session, [(handles[key.ident].value, hmac_algorithm(key.shape), message) for key, message in asked]
-        )
-    finally:
-        for handle in handles.values():
+def hmacs(connection: Connection, session: Session, runs: Sequence[Run]) -> list[bytes]:
+    """The MACs of each message by the key of its run, in their order."""
+    macs: list[bytes] = []
+    for key, messages in runs:
+        handle = connection.handles.borrow(key.ident, partial(connection.unwrap, key))
+        try:
+            macs += connection.signer.sign_each(session, handle.value, hmac_algorithm(key.shape), messages)
+        finally:
             connection.handles.give_back(handle)
+    return macs
 
 
 def keyed_digest(connection: Connection, session: Session, purpose: Purpose, generation: int, data: bytes) -> bytes:
@@ -72,7 +72,7 @@ def keyed_digests(
 ) -> list[bytes]:
     """The same of each of them."""
     key = connection.handle(purpose, generation)
-    return connection.signer.sign_each(session, [(key, HmacAlgorithm.HMAC_SHA256, each) for each in data])
+    return connection.signer.sign_each(session, key, HmacAlgorithm.HMAC_SHA256, data)
 
 
 def random(_connection: Connection, session: Session, size: int) -> bytes:

@@ -43,7 +43,7 @@ TEST_SECONDS = 0.5
 _TRY_AGAIN = "The token could not do this now: try again"
 _AT_HAND: dict[Callable[..., object], Callable[..., bool]] = {
     operations.hmac: lambda connection, key, _message: key.ident in connection.handles,
-    operations.hmacs: lambda connection, asked: all(key.ident in connection.handles for key, _ in asked),
+    operations.hmacs: lambda connection, runs: all(key.ident in connection.handles for key, _ in runs),
     operations.keyed_digest: lambda *_: True,
     operations.keyed_digests: lambda *_: True,
 }

@@ -13,6 +13,7 @@ import ctypes
 import statistics
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from pkcs11 import Session
 
@@ -23,12 +24,15 @@ from keysvc.model.slots import HmacAlgorithm
 
 HOLD_BELOW_SECONDS = 100e-6
 LET_GO_ABOVE_SECONDS = 1e-3
-MAX_MAC_BYTES = 64
 _TRIALS = 11
 _CKR_OK = 0
 _ULONG = ctypes.c_ulong
+_INT = 2**31
+"""What a C function without declared types takes as it is, below this (its registers are 64 bits wide)."""
 
 _Function = Callable[..., int]
+_Form = tuple[Any, Any, Any, Any, Any]
+"""Of a session and an algorithm: the session, the mechanism, where the MAC comes to, where that and its size are."""
 
 
 class _Mechanism(ctypes.Structure):
@@ -43,10 +47,7 @@ class Signer:
     def __init__(self, module: Module) -> None:
         """Lets go of the GIL until `measure` finds that it need not."""
         self._module = module
-        self._mechanisms = {
-            algorithm: ctypes.byref(_Mechanism(int(mechanism), None, 0))
-            for algorithm, mechanism in HMAC_MECHANISMS.items()
-        }
+        self._forms: dict[HmacAlgorithm, dict[int, _Form]] = {algorithm: {} for algorithm in HMAC_MECHANISMS}
         self._use(holding=False)
 
     def measure(self, session: Session, key: int, algorithm: HmacAlgorithm) -> None:
@@ -72,31 +73,38 @@ class Signer:
 
     def sign(self, session: Session, key: int, algorithm: HmacAlgorithm, message: bytes) -> bytes:
         """The MAC of `message` under the key. Raises PKCS11Error; the session is then to be thrown away."""
-        return self.sign_each(session, [(key, algorithm, message)])[0]
+        return self.sign_each(session, key, algorithm, (message,))[0]
 
-    def sign_each(self, session: Session, asked: Iterable[tuple[int, HmacAlgorithm, bytes]]) -> list[bytes]:
-        """The MACs of each message under its key. Raises as `sign` does."""
-        handle = session.handle  # type: ignore[attr-defined]  # the stub leaves it out
-        sign_init, sign, mechanisms = self._sign_init, self._sign, self._mechanisms
-        mac, size = ctypes.create_string_buffer(MAX_MAC_BYTES), _ULONG()
-        at_size = ctypes.byref(size)
+    def sign_each(self, session: Session, key: int, algorithm: HmacAlgorithm, messages: Iterable[bytes]) -> list[bytes]:
+        """The MACs of each message under the key. Raises as `sign` does."""
+        sign_init, sign = self._sign_init, self._sign
+        own: int = session.handle  # type: ignore[attr-defined]  # the stub leaves it out
+        form = self._forms[algorithm].get(own) or self._form(own, algorithm)
+        handle, mechanism, mac, at_mac, at_size = form
+        used = key if key < _INT else _ULONG(key)
         macs = []
-        for key, algorithm, message in asked:
-            size.value = MAX_MAC_BYTES
-            code = sign_init(handle, mechanisms[algorithm], key)
-            if code == _CKR_OK:
-                code = sign(handle, message, len(message), mac, at_size)
+        for message in messages:
+            code = sign_init(handle, mechanism, used) or sign(handle, message, len(message), at_mac, at_size)
             if code != _CKR_OK:
                 raise from_code(code)
-            macs.append(mac.raw[: size.value])
+            macs.append(mac.raw)
         return macs
 
+    def _form(self, session: int, algorithm: HmacAlgorithm) -> _Form:
+        """What is said to the module in every call of a session: made once, since making it costs as much as a MAC.
+
+        A session is one call's at a time, and so are these. They are kept for as long as the connection.
+        """
+        mechanism = _Mechanism(int(HMAC_MECHANISMS[algorithm]), None, 0)
+        mac, size = ctypes.create_string_buffer(algorithm.size), _ULONG(algorithm.size)
+        form = (_ULONG(session), ctypes.byref(mechanism), mac, ctypes.byref(mac), ctypes.byref(size))
+        self._forms[algorithm][session] = form
+        return form
+
     def _use(self, *, holding: bool) -> None:
-        prototype = ctypes.PYFUNCTYPE if holding else ctypes.CFUNCTYPE
+        # Without the types of arguments: bytes and small numbers are then passed as they are, which halves the cost
+        # of a call. What is no bytes, no reference and may be no small number is a c_ulong.
+        prototype = (ctypes.PYFUNCTYPE if holding else ctypes.CFUNCTYPE)(_ULONG)
         self.holding = holding
-        self._sign_init: _Function = prototype(_ULONG, _ULONG, ctypes.c_void_p, _ULONG)(
-            self._module.function(SIGN_INIT)
-        )
-        self._sign: _Function = prototype(_ULONG, _ULONG, ctypes.c_char_p, _ULONG, ctypes.c_char_p, ctypes.c_void_p)(
-            self._module.function(SIGN)
-        )
+        self._sign_init: _Function = prototype(self._module.function(SIGN_INIT))
+        self._sign: _Function = prototype(self._module.function(SIGN))

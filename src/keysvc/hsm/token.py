@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from typing import TypeVar, TypeVarTuple
 
 import pkcs11
@@ -15,6 +15,7 @@ from keysvc.hsm.connection import Connection, NoSuchGeneration, TokenConfig
 from keysvc.hsm.keys import KeyShape, NewKey, WrappedKey
 from keysvc.hsm.lacks import Lack
 from keysvc.hsm.module import Module
+from keysvc.hsm.operations import Run
 from keysvc.hsm.sessions import Sessions
 from keysvc.hsm.workers import TokenFigures
 from keysvc.model.errors import HsmUnavailable
@@ -47,10 +48,9 @@ class Token:
         """The MAC of `message` by a merchant's HMAC key."""
         return self._with_key(operations.hmac, key, message)
 
-    def hmacs(self, asked: Sequence[tuple[WrappedKey, bytes]]) -> list[bytes]:
+    def hmacs(self, runs: Iterable[Run]) -> list[bytes]:
         """The MACs of messages by merchants' HMAC keys, in their order: a visit to the token for every 100."""
-        visits = (asked[at : at + _VISIT] for at in range(0, len(asked), _VISIT))
-        return [mac for some in visits for mac in self._with_key(operations.hmacs, some)]
+        return [mac for some in _visits(runs) for mac in self._with_key(operations.hmacs, some)]
 
     def keyed_digest(self, purpose: Purpose, generation: int, data: bytes) -> bytes:
         """HMAC-SHA256 by a key of the token's own; KeyError where it has no such generation."""
@@ -183,3 +183,20 @@ class Token:
     def close(self) -> None:
         """Waits for the calls in the module, then logs out. Calls fail from now on."""
         self._sessions.close()
+
+
+def _visits(runs: Iterable[Run]) -> Iterator[list[Run]]:
+    """The same runs in parts of so many messages, or fewer."""
+    visit: list[Run] = []
+    room = _VISIT
+    for key, messages in runs:
+        at = 0
+        while at < len(messages):
+            some = messages[at : at + room]
+            visit.append((key, some))
+            at, room = at + len(some), room - len(some)
+            if not room:
+                yield visit
+                visit, room = [], _VISIT
+    if visit:
+        yield visit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from keysvc.model.names import parse_merchant_or_credential
 from keysvc.rpc import errors
 from keysvc.rpc.convert import MAX_MESSAGE, sized, told
 from keysvc.service.authority import Authority
-from keysvc.service.batch import Answer, BatchVerification, Presented
+from keysvc.service.batch import Answer, Answers, BatchVerification, Presented
 from keysvc.service.calls import Caller
 from keysvc.service.live_keys import Named
 from keysvc.v1 import credential_service_pb2 as pb
@@ -29,26 +30,29 @@ class Batches:
 
     def verify(self, request: pb.BatchVerifyHmacRequest, caller: Caller) -> pb.BatchVerifyHmacResponse:
         """Raises InvalidField for a batch of none or too many."""
-        asked = request.requests
+        asked = list(request.requests)
         if not 0 < len(asked) <= MAX_BATCH:
             raise InvalidField("requests", f"holds {len(asked):,}; from 1 to {MAX_BATCH:,} are taken")
-        admitted = self._admitted(asked, caller)
-        answers = iter(
-            self.verification.verify(caller, [each for each in admitted if not isinstance(each, KeysvcError)])
-        )
-        return _response([each if isinstance(each, KeysvcError) else next(answers) for each in admitted])
+        answers: Answers = {}
+        answers |= self.verification.verify(caller, self._presented(asked, caller, answers))
+        return _response([answers[number] for number in range(len(asked))])
 
-    def _admitted(self, asked: Sequence[pb.VerifyHmacRequest], caller: Caller) -> list[Presented | KeysvcError]:
-        """Names are looked at once each: most batches are of one merchant."""
-        names: dict[str, Named | KeysvcError] = {}
-        admitted: list[Presented | KeysvcError] = []
-        for each in asked:
-            text = each.name
-            name = names.get(text)
-            if name is None:
-                name = names[text] = self._own(text, caller)
-            admitted.append(name if isinstance(name, KeysvcError) else _read(name, each))
-        return admitted
+    def _presented(self, asked: Sequence[pb.VerifyHmacRequest], caller: Caller, answers: Answers) -> Presented:
+        """By columns, since a batch is long, and names looked at once each. Answers what cannot be verified."""
+        numbers_by_name: defaultdict[str, list[int]] = defaultdict(list)
+        for number, text in enumerate([each.name for each in asked]):
+            numbers_by_name[text].append(number)
+        messages, macs = [each.message for each in asked], [each.mac for each in asked]
+        wrong = _wrong(messages, macs)
+        names: defaultdict[Named, list[int]] = defaultdict(list)
+        for text, numbers in numbers_by_name.items():
+            name = self._own(text, caller)
+            if isinstance(name, KeysvcError):
+                answers.update(dict.fromkeys(numbers, name))
+            else:
+                answers.update((number, wrong[number]) for number in wrong.keys() & numbers)
+                names[name] += [number for number in numbers if number not in wrong]
+        return Presented(messages, macs, {name: numbers for name, numbers in names.items() if numbers})
 
     def _own(self, name: str, caller: Caller) -> Named | KeysvcError:
         known = caller.who
@@ -61,19 +65,24 @@ class Batches:
             return error
 
 
-def presented(name: Named, request: pb.VerifyHmacRequest) -> Presented:
-    """What a VerifyHmac asks. Raises InvalidField."""
-    mac = request.mac
+def check_presented(message: bytes, mac: bytes) -> None:
+    """Raises InvalidField for what a VerifyHmac may not hold."""
     if not mac:
         raise InvalidField("mac", "is absent: send the MAC as it was received, decoded to bytes")
-    return Presented(name, sized(request.message, "message", MAX_MESSAGE), mac)
+    sized(message, "message", MAX_MESSAGE)
 
 
-def _read(name: Named, request: pb.VerifyHmacRequest) -> Presented | KeysvcError:
-    try:
-        return presented(name, request)
-    except InvalidField as error:
-        return error
+def _wrong(messages: Sequence[bytes], macs: Sequence[bytes]) -> dict[int, InvalidField]:
+    """The items that hold what they may not, by their numbers."""
+    if all(macs) and max(map(len, messages)) <= MAX_MESSAGE:
+        return {}
+    wrong = {}
+    for number, (message, mac) in enumerate(zip(messages, macs, strict=True)):
+        try:
+            check_presented(message, mac)
+        except InvalidField as error:
+            wrong[number] = error
+    return wrong
 
 
 def _response(answers: Sequence[Answer]) -> pb.BatchVerifyHmacResponse:

@@ -9,7 +9,7 @@ from keysvc.model.changing import check_span
 from keysvc.model.errors import InvalidField
 from keysvc.model.names import parse_credential, parse_merchant_or_credential
 from keysvc.rpc import convert
-from keysvc.rpc.batches import Batches, presented
+from keysvc.rpc.batches import Batches, check_presented
 from keysvc.rpc.convert import MAX_ADDITIONAL_DATA, MAX_MESSAGE, sized, told
 from keysvc.service.calls import Caller, Clock
 from keysvc.service.encryption import Encryption
@@ -42,8 +42,9 @@ class UseRpcs:
         return pb.GenerateHmacResponse(mac=mac, credential=key.name, version=key.version)
 
     def VerifyHmac(self, request: pb.VerifyHmacRequest, caller: Caller) -> pb.VerifyHmacResponse:
-        asked = presented(parse_merchant_or_credential(request.name), request)
-        return told(pb.VerifyHmacResponse, self.verification.verify_hmac(caller, *asked))
+        name, message, mac = parse_merchant_or_credential(request.name), request.message, request.mac
+        check_presented(message, mac)
+        return told(pb.VerifyHmacResponse, self.verification.verify_hmac(caller, name, message, mac))
 
     def BatchVerifyHmac(self, request: pb.BatchVerifyHmacRequest, caller: Caller) -> pb.BatchVerifyHmacResponse:
         return self.batches.verify(request, caller)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from itertools import compress, islice
+from typing import TypeAlias
 
 from keysvc.hsm.token import Token
 from keysvc.model.errors import HsmBusy, HsmUnavailable, KeysvcError
@@ -16,23 +17,29 @@ from keysvc.service.trials import Trial, Trials, Verdict
 from keysvc.service.views import LiveKey
 
 
-class Presented(NamedTuple):
-    """A MAC to verify."""
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What a batch presents, by its items' numbers."""
 
-    name: Named
-    message: bytes
-    mac: bytes
+    messages: Sequence[bytes]
+    macs: Sequence[bytes]
+    names: dict[Named, list[int]]
+    """The items that are to be verified, by what they ask for."""
 
 
 Answer: TypeAlias = Verdict | KeysvcError
+Answers: TypeAlias = dict[int, Answer]
 
 
 @dataclass(slots=True)
 class _Group:
-    """All of a batch that ask for one name, by their numbers in it, as far as none of its keys has matched yet."""
+    """All of a batch that ask for one name, as far as none of its keys has matched yet."""
 
     trial: Trial
     left: list[int]
+
+
+_Asked: TypeAlias = list[tuple[LiveKey, list[bytes]]]
 
 
 class BatchVerification:
@@ -42,27 +49,26 @@ class BatchVerification:
         self._trials = trials
         self._token = token
 
-    def verify(self, caller: Caller, presented: Sequence[Presented]) -> list[Answer]:
-        """What Verification.verify_hmac would answer or raise for each, in their order."""
-        answers: dict[int, Answer] = {}
-        groups = [group for group in self._begun(caller, presented, answers) if self._goes_on(group, 0, answers)]
+    def verify(self, caller: Caller, presented: Presented) -> Answers:
+        """What Verification.verify_hmac would answer or raise for each that is named."""
+        answers: Answers = {}
+        begun = self._begun(caller, presented, answers)
+        groups = [group for group in begun if self._goes_on(group, 0, answers)]
         turn = 0
         while groups:
             # First the first key of each, then the second of those left.
-            asked = [(group.trial.keys[turn], presented[number].message) for group in groups for number in group.left]
-            macs = iter(self._macs(caller, asked))
-            for group in groups:
-                self._settle(group, group.trial.keys[turn], macs, presented, answers)
+            asked = [
+                (group.trial.keys[turn], [presented.messages[number] for number in group.left]) for group in groups
+            ]
+            for group, made in zip(groups, self._macs(caller, asked), strict=True):
+                self._settle(group, group.trial.keys[turn], made, presented, answers)
             turn += 1
             groups = [group for group in groups if self._goes_on(group, turn, answers)]
-        return [answers[number] for number in range(len(presented))]
+        return answers
 
-    def _begun(self, caller: Caller, presented: Sequence[Presented], answers: dict[int, Answer]) -> Iterator[_Group]:
+    def _begun(self, caller: Caller, presented: Presented, answers: Answers) -> Iterator[_Group]:
         """Answers those that need no key tried."""
-        by_name: dict[Named, list[int]] = {}
-        for number, each in enumerate(presented):
-            by_name.setdefault(each.name, []).append(number)
-        for name, numbers in by_name.items():
+        for name, numbers in presented.names.items():
             try:
                 caller.check_deadline()
                 begun: Trial | Answer = self._trials.begin(caller, name, Kind.HMAC_KEY)
@@ -74,27 +80,20 @@ class BatchVerification:
                 answers.update(dict.fromkeys(numbers, begun))
 
     def _settle(
-        self,
-        group: _Group,
-        key: LiveKey,
-        macs: Iterator[bytes | KeysvcError],
-        presented: Sequence[Presented],
-        answers: dict[int, Answer],
+        self, group: _Group, key: LiveKey, made: list[bytes] | KeysvcError, presented: Presented, answers: Answers
     ) -> None:
         """Answers those that the key matched, and those that it could not be tried on."""
-        hits, misses = [], []
-        for number, mac in zip(group.left, macs, strict=False):
-            if isinstance(mac, KeysvcError):
-                answers[number] = mac
-            elif hmac.compare_digest(mac, presented[number].mac):
-                hits.append(number)
-            else:
-                misses.append(number)
+        if isinstance(made, KeysvcError):
+            answers.update(dict.fromkeys(group.left, made))
+            group.left = []
+            return
+        right = list(map(hmac.compare_digest, made, [presented.macs[number] for number in group.left]))
+        hits = list(compress(group.left, right))
         if hits:
             answers.update(dict.fromkeys(hits, self._trials.matched(group.trial, key, len(hits))))
-        group.left = misses
+        group.left = [number for number, found in zip(group.left, right, strict=True) if not found]
 
-    def _goes_on(self, group: _Group, turn: int, answers: dict[int, Answer]) -> bool:
+    def _goes_on(self, group: _Group, turn: int, answers: Answers) -> bool:
         """Whether there is a key left to try. Answers the rest where there is none."""
         if group.left and turn < len(group.trial.keys):
             return True
@@ -105,16 +104,14 @@ class BatchVerification:
                 answers[number] = error
         return False
 
-    def _macs(self, caller: Caller, asked: list[tuple[LiveKey, bytes]]) -> list[bytes | KeysvcError]:
-        """Halves the keys where one fails and asks again, so that a key that the token fails harms no other."""
+    def _macs(self, caller: Caller, asked: _Asked) -> list[list[bytes] | KeysvcError]:
+        """Of each key. Halves the keys where one fails and asks again, so that a key that the token fails harms no other."""
         try:
             caller.check_deadline()
-            return list(self._token.hmacs([(wrapped(key), message) for key, message in asked]))
+            macs = iter(self._token.hmacs((wrapped(key), messages) for key, messages in asked))
+            return [list(islice(macs, len(messages))) for _, messages in asked]
         except KeysvcError as error:
-            # In the order of the names, so the items of one key stand together.
-            keys = list(dict.fromkeys(id(key) for key, _ in asked))
-            if len(keys) <= 1 or not isinstance(error, HsmUnavailable) or isinstance(error, HsmBusy):
+            if len(asked) <= 1 or not isinstance(error, HsmUnavailable) or isinstance(error, HsmBusy):
                 return [error] * len(asked)
-        half = set(keys[: len(keys) // 2])
-        middle = sum(id(key) in half for key, _ in asked)
+        middle = len(asked) // 2
         return self._macs(caller, asked[:middle]) + self._macs(caller, asked[middle:])

@@ -34,7 +34,7 @@ class Sameness:
             return True
         mine, other = _wrapped(held), _offered(offered)
         if held.kind is Kind.HMAC_KEY:
-            first, second = self._token.hmacs([(mine, _QUESTION), (other, _QUESTION)])
+            first, second = self._token.hmacs([(mine, [_QUESTION]), (other, [_QUESTION])])
             same = first == second
         else:
             same = self._opens(other, self._token.encrypt(mine, b"", _QUESTION))

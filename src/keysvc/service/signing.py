@@ -36,7 +36,7 @@ class Signing:
         """With the keys that signed. Raises InvalidField for a draft that the scheme cannot sign."""
         keys = self._signers(name, scheme)
         message = writing.message(scheme, draft)
-        macs = self._token.hmacs([(wrapped(key), message) for key in keys])
+        macs = self._token.hmacs([(wrapped(key), [message]) for key in keys])
         # Signing beside the first is for receivers that have not moved yet, and tells nothing of them.
         self._note(caller, name, keys[0])
         return writing.write(scheme, draft, macs), keys
