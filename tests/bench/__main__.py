@@ -16,15 +16,13 @@ import typer
 from bench import cores, machine, report
 from bench.commits import is_here
 from bench.cores import Cores
-from bench.figures import Plan, Steps
+from bench.figures import Line, Plan, Steps
 from bench.populate import populate
-from bench.report import Line
 from bench.scenarios import (
-    batches,
     before_after,
-    beside_bare,
     creates,
     databases,
+    headline,
     many_merchants,
     revokes,
     timing,
@@ -37,10 +35,11 @@ BEFORE = "12d0c73"
 """The last commit at which every caller was an administrator."""
 FULL = Plan(
     warm_ups=1, rounds=15, seconds=1.0, few=1_000, many=100_000, working_set=200, creates=100, asks=1_000,
-    before=BEFORE, finer=3,
+    before=BEFORE, finer=3, headline=7,
 )  # fmt: skip
 QUICK = Plan(
-    warm_ups=0, rounds=1, seconds=0.2, few=50, many=100, working_set=10, creates=10, asks=5, before=BEFORE, finer=1
+    warm_ups=0, rounds=1, seconds=0.2, few=50, many=100, working_set=10, creates=10, asks=5, before=BEFORE, finer=1,
+    headline=1,
 )  # fmt: skip
 
 Scenario = Callable[[Path, Plan, Cores, Steps], Sequence[Line]]
@@ -54,7 +53,6 @@ class Section(StrEnum):
     C = "C"
     D = "D"
     E = "E"
-    F = "F"
     G = "G"
     H = "H"
     I = "I"  # noqa: E741 - the letter of a section
@@ -62,18 +60,17 @@ class Section(StrEnum):
 
 
 SCENARIOS: dict[Section, Scenario] = {
-    Section.A: beside_bare.run,
+    Section.A: headline.run,
     Section.B: many_merchants.run,
     Section.C: creates.run,
     Section.D: before_after.run,
     Section.E: timing.run,
-    Section.F: batches.run,
     Section.G: webhooks.run,
     Section.H: workers.run,
     Section.I: revokes.run,
     Section.J: databases.run,
 }
-BY_H2LOAD = (Section.A, Section.D, Section.F, Section.G, Section.H, Section.J)
+BY_H2LOAD = (Section.A, Section.D, Section.G, Section.H, Section.J)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -107,7 +104,10 @@ def bench(
         )
         sections.remove(Section.D)
     plan = QUICK if quick else FULL
-    plan = replace(plan, rounds=rounds or plan.rounds, seconds=seconds or plan.seconds, before=before)
+    plan = replace(
+        plan, rounds=rounds or plan.rounds, headline=rounds or plan.headline, seconds=seconds or plan.seconds,
+        before=before,
+    )  # fmt: skip
     # The bench has databases of its own, whatever the environment names.
     os.environ.pop("KEYSVC_DATABASE_URL", None)
     chosen = cores.choose()

@@ -55,8 +55,9 @@ def _run(wires: Sequence[Wire], gaps: Sequence[float]) -> tuple[list[float], flo
                 wire.send(len(due) - 1)
                 next_due += gaps[len(due)] if len(due) < len(gaps) else 0.0
             for number, _ in poll.poll(0):
-                for call in by_number[number].answered():
-                    taken.append(time.perf_counter() - due[call])
+                answered = list(by_number[number].answered())
+                now = time.perf_counter()
+                taken += [now - due[call] for call in answered]
             if now > next_due + _LATE_SECONDS:
                 raise WrongAnswer(f"{len(gaps) - len(taken)} calls of {len(gaps)} were not answered at this rate")
     return taken, time.perf_counter() - begin

@@ -15,7 +15,7 @@ from bench import cores, report
 from bench.__main__ import BEFORE
 from bench.bare import SERVICE
 from bench.commits import is_here
-from bench.figures import Goal, Overlap, Row
+from bench.figures import Goal, Line, Loaded, Overlap, Paced, Row
 from bench.load import Question, Target, WrongAnswer, call_each, h2load
 from bench.servers import TESTS, bare_server
 
@@ -83,7 +83,7 @@ def test_a_missed_goal_is_told_by_the_median_of_the_ratios() -> None:
 
 def test_a_goal_for_what_is_compared_with_nothing_is_held_against_the_median_of_the_values() -> None:
     goal = Goal(20_000, at_least=False, unit="µs")
-    rows: list[report.Line] = [
+    rows: list[Line] = [
         Row("I", "a revoke", 30, [1.0, median, 90_000.0], "µs", goal=goal) for median in (19_999.0, 20_001.0)
     ]
     found = [line.split("\t")[-2:] for line in report.plain(rows, {})]

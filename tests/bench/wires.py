@@ -61,9 +61,7 @@ class Wire(ABC):
     def _check(self, answer_bytes: int) -> None:
         """Of the length alone, as with h2load; an answer that says no has another."""
         if answer_bytes != self._post.answer_bytes:
-            raise WrongAnswer(
-                f"an answer of {answer_bytes} bytes, and a right answer has {self._post.answer_bytes}"
-            )
+            raise WrongAnswer(f"an answer of {answer_bytes} bytes, and a right answer has {self._post.answer_bytes}")
 
 
 class Http1(Wire):
