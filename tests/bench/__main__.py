@@ -13,10 +13,10 @@ from typing import Annotated
 
 import typer
 
-from bench import cores, machine, report
+from bench import cores, machine, picture, report
 from bench.commits import is_here
 from bench.cores import Cores
-from bench.figures import Line, Plan, Steps
+from bench.figures import Line, Loaded, Plan, Steps
 from bench.populate import populate
 from bench.scenarios import (
     before_after,
@@ -31,6 +31,7 @@ from bench.scenarios import (
 )
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+PICTURE = PAGE.with_suffix(".svg")
 BEFORE = "12d0c73"
 """The last commit at which every caller was an administrator."""
 FULL = Plan(
@@ -87,11 +88,11 @@ def bench(
         float | None, typer.Option(help=f"Length of a round under load, {FULL.seconds:g} by default.", min=0.1)
     ] = None,
     before: Annotated[str, typer.Option(help="The commit that D measures this tree against.")] = BEFORE,
-    write: Annotated[bool, typer.Option("--write", help="Write docs/performance.md too.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write docs/performance.md and its picture too.")] = False,
 ) -> None:
     """Measure keysvc beside a bare gRPC server, a bare token, OpenBao, and itself at an earlier commit.
 
-    State stands in TMPDIR: let it be a real disk.
+    All of it takes about 40 minutes, A alone 10. State stands in TMPDIR: let it be a real disk with 10 GB free.
     """
     sections = [only] if only else list(Section)
     if set(BY_H2LOAD) & set(sections) and shutil.which("h2load") is None:
@@ -113,20 +114,26 @@ def bench(
     chosen = cores.choose()
     with tempfile.TemporaryDirectory(prefix="keysvc-bench-") as directory, report.ProgressSteps() as steps:
         state = Path(directory)
-        described = machine.describe(state, chosen)
+        described = machine.describe(state, chosen, plan)
         # Threads that start from here on, those of gRPC too, stay on the load's core.
         with cores.on_cores(chosen.load):
             rows = _measure(state, plan, chosen, steps, sections)
     report.show(rows, described)
     if write:
-        PAGE.parent.mkdir(exist_ok=True)
-        PAGE.write_text(report.markdown(rows, described, _options(plan, quick, only)))
+        _write(rows, described, _options(plan, quick, only))
 
 
 def _measure(state: Path, plan: Plan, chosen: Cores, steps: Steps, sections: list[Section]) -> list[Line]:
     home = state / "few"
     populate(home, plan.few_numbers, chosen, steps.begin(f"making {plan.few:,} merchants", plan.few))
     return [row for section in sections for row in SCENARIOS[section](home, plan, chosen, steps)]
+
+
+def _write(lines: list[Line], described: dict[str, str], options: str) -> None:
+    shown = [line for line in lines if isinstance(line, Loaded)]
+    if shown:
+        PICTURE.write_text(picture.drawn(shown))
+    PAGE.write_text(report.markdown(lines, described, options, PICTURE.name if shown else None))
 
 
 def _options(plan: Plan, quick: bool, only: Section | None) -> str:

@@ -88,10 +88,11 @@ def show(lines: list[Line], machine: dict[str, str]) -> None:
         for line in listed:
             table.add_row(*cells(line), style="bold" if line.verdicts else "")
         console.print(table)
-    goals = Table(*GOAL_COLUMNS, title="Goals", title_justify="left")
-    for row in goal_cells(lines):
-        goals.add_row(*row)
-    console.print(goals)
+    if goals := list(goal_cells(lines)):
+        table = Table(*GOAL_COLUMNS, title="Goals", title_justify="left")
+        for goal in goals:
+            table.add_row(*goal)
+        console.print(table)
     console.print(READING, *(f"{name}: {value}" for name, value in machine.items()), sep="\n")
 
 
@@ -107,7 +108,8 @@ def plain(lines: list[Line], machine: dict[str, str]) -> list[str]:
 def markdown(lines: list[Line], machine: dict[str, str], options: str, picture: str | None = None) -> str:
     """The page docs/performance.md. `picture` is the file of section A's, beside it."""
     page = ["# Performance", ""]
-    page += [*_table(GOAL_COLUMNS, list(goal_cells(lines))), ""]
+    if goals := list(goal_cells(lines)):
+        page += ["## Goals", "", *_table(GOAL_COLUMNS, goals), ""]
     page += [f"Written by `make bench` (`python -m bench --write{options}`): run it again rather than edit this.", ""]
     page += [READING, ""]
     for title, listed in _tables(lines):

@@ -12,11 +12,11 @@ _RATIOS = ("of OpenBao's", "of OpenBao dev mode's", "of bare echo's")
 _COLUMNS: Mapping[type[Line], tuple[str, ...]] = {
     Row: ("what", "n", "median", "min..max", "ratio (min..max)", "goal", ""),
     Loaded: (
-        "server", "in flight", "batch of", "n", "verifications/s (min..max)", "p50 ms", "p99 ms",
+        "server", "n", "in flight", "batch of", "verifications/s (min..max)", "p50 ms", "p99 ms",
         "CPU µs/verification", "MiB", *_RATIOS,
     ),
     Paced: (
-        "server", "calls come at", "n", "calls/s (min..max)", "p50 ms", "p99 ms (min..max)",
+        "server", "n", "calls come at", "calls/s (min..max)", "p50 ms", "p99 ms (min..max)",
         *(f"p99 {ratio}" for ratio in _RATIOS),
     ),
     Overlap: ("first", "n of each", "median (p10..p90)", "second", "median (p10..p90)", "first is slower"),
@@ -56,7 +56,10 @@ def _goal_key(verdict: Verdict) -> tuple[str, str, str]:
 
 def _told(goal: Goal, of: str) -> str:
     """A ratio's goal says what it is to: a server, or whose figure."""
-    return f"{goal} of {of}{'' if not of or of.endswith('s') else chr(39) + 's'}" if of else str(goal)
+    if not of:
+        return str(goal)
+    whose = of if of.endswith("'s") else f"{of}'s"
+    return f"{goal} of {whose}"
 
 
 def _figure(verdict: Verdict) -> str:
@@ -78,9 +81,9 @@ def _of_row(row: Row) -> tuple[str, ...]:
 def _of_loaded(line: Loaded) -> tuple[str, ...]:
     return (
         line.server,
+        f"{line.calls:,}",
         f"{line.in_flight}",
         f"{line.items:,}",
-        f"{line.calls:,}",
         f"{_whole(median(line.rates))} ({_spread(line.rates, _whole)})",
         _milliseconds(median(line.p50)),
         _milliseconds(median(line.p99)),
@@ -93,8 +96,8 @@ def _of_loaded(line: Loaded) -> tuple[str, ...]:
 def _of_paced(line: Paced) -> tuple[str, ...]:
     return (
         line.server,
-        line.pace,
         f"{line.calls:,}",
+        line.pace,
         f"{_whole(median(line.rates))} ({_spread(line.rates, _whole)})",
         _milliseconds(median(line.p50)),
         f"{_milliseconds(median(line.p99))} ({_spread(line.p99, _milliseconds)})",
