@@ -14,6 +14,8 @@ _COLOURS = {KEYSVC: "#0072b2", AUDITED: "#d55e00", IN_MEMORY: "#e69f00", ECHO: "
 """Told apart by the colour-blind too (Okabe and Ito)."""
 _WIDTH, _LEFT, _TOP, _PANEL, _GAP = 1040, 200, 96, 370, 66
 _LANE, _ROW, _BATCH_GAP = 10, 50, 12
+_ROOM = 0.1
+"""Of a power of ten, beyond the highest figure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,8 @@ class Panel:
     x: float
     figures: Callable[[Loaded], Series]
     lowest: int
-    highest: int
-    """Powers of ten."""
+    """A power of ten."""
+    highest: float
 
     def at(self, value: float) -> float:
         share = (math.log10(value) - self.lowest) / (self.highest - self.lowest)
@@ -62,7 +64,7 @@ def drawn(lines: Sequence[Loaded]) -> str:
 def _panel(title: str, x: float, lines: Iterable[Loaded], figures: Callable[[Loaded], Series]) -> Panel:
     every = [value for line in lines for value in figures(line)]
     lowest = math.floor(math.log10(min(every)))
-    return Panel(title, x, figures, lowest, max(lowest + 1, math.ceil(math.log10(max(every)))))
+    return Panel(title, x, figures, lowest, max(lowest + 1, math.log10(max(every)) + _ROOM))
 
 
 def _legend() -> Iterator[str]:
@@ -75,7 +77,7 @@ def _legend() -> Iterator[str]:
 
 def _scale(panel: Panel, bottom: float) -> Iterator[str]:
     yield _text(panel.x, 62, panel.title, "start", 'font-weight="600"')
-    for power in range(panel.lowest, panel.highest + 1):
+    for power in range(panel.lowest, math.floor(panel.highest) + 1):
         x = panel.at(10**power)
         yield f'<line x1="{x:.1f}" y1="{_TOP - 8}" x2="{x:.1f}" y2="{bottom:.1f}" stroke="#ddd"/>'
         yield _text(x, _TOP - 14, f"{10**power:,}" if power >= 0 else f"{10**power:g}", "middle", 'fill="#555"')
