@@ -82,7 +82,8 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Very short: shows that it runs, not how fast.")] = False,
     only: Annotated[Section | None, typer.Option(help="One section.", case_sensitive=False)] = None,
     rounds: Annotated[
-        int | None, typer.Option(help=f"Rounds of each measurement, {FULL.rounds} by default.", min=1)
+        int | None,
+        typer.Option(help=f"Rounds of each measurement; by default {FULL.rounds}, and {FULL.headline} of A.", min=1),
     ] = None,
     seconds: Annotated[
         float | None, typer.Option(help=f"Length of a round under load, {FULL.seconds:g} by default.", min=0.1)
