@@ -1,4 +1,4 @@
-"""Which core does what, and how much processor time a process has used."""
+"""Which core does what, how much processor time a process has used, and how much memory it has."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +51,9 @@ def _cpu_seconds(pid: int) -> float:
     if error:
         raise OSError(error, os.strerror(error))
     return time.clock_gettime(clock.value)
+
+
+def resident_mib(*pids: int) -> float:
+    """Of these processes, what they share counted for each (proc(5), statm)."""
+    pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in pids)
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -20,6 +20,7 @@ from pathlib import Path
 import grpc
 
 from bench.cores import cpu_seconds
+from bench.figures import quantile
 
 VERIFY = "/keysvc.v1.CredentialService/VerifyHmac"
 PREFIX_BYTES = 5
@@ -69,8 +70,26 @@ class Post:
     headers: tuple[str, ...] = field(repr=False)
     body: bytes = field(repr=False)
     answer_bytes: int
-    connections: tuple[str, ...]
-    """h2load's options that say how many there are, of which protocol, and how many calls are on each."""
+    connections: int
+    streams: int = 0
+    """How many calls each of them has in flight, by HTTP/2; 0 is one, by HTTP/1.1."""
+
+    @property
+    def in_flight(self) -> int:
+        return self.connections * max(1, self.streams)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds until calls were answered."""
+
+    p50: float
+    p99: float
+
+    @classmethod
+    def of(cls, taken: Iterable[float]) -> Times:
+        ordered = sorted(taken)
+        return cls(quantile(ordered, 0.5), quantile(ordered, 0.99))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +100,8 @@ class Burst:
     calls_per_second: float
     cpu_per_call: float
     """Seconds of the server's processor time."""
+    times: Times | None = None
+    """None by the Python client, whose own time is a large part of it."""
 
 
 def check(target: Target, question: Question) -> None:
@@ -90,31 +111,35 @@ def check(target: Target, question: Question) -> None:
 
 def h2load(target: Target, question: Question, in_flight: int, seconds: float, connections: int = 1) -> Burst:
     """The calls are spread evenly over the connections. Raises WrongAnswer."""
+    return post(posted(target, question, in_flight, connections), seconds)
+
+
+def posted(target: Target, question: Question, in_flight: int, connections: int = 1) -> Post:
+    """A call of gRPC as HTTP/2 carries it."""
     frame = b"\0" + len(question.request).to_bytes(PREFIX_BYTES - 1, "big") + question.request
     headers = ("content-type: application/grpc", "te: trailers", f"authorization: {target.authorization}")
-    return post(
-        Post(
-            f"http://{target.address}{target.method}", target.pids, headers, frame, PREFIX_BYTES + len(question.answer),
-            ("-c", str(connections), "-m", str(in_flight // connections)),
-        ),
-        in_flight,
-        seconds,
+    return Post(
+        f"http://{target.address}{target.method}", target.pids, headers, frame, PREFIX_BYTES + len(question.answer),
+        connections, in_flight // connections,
     )  # fmt: skip
 
 
-def post(what: Post, in_flight: int, seconds: float) -> Burst:
-    """By h2load, for so long. Raises WrongAnswer.
+def post(what: Post, seconds: float, calls: int | None = None) -> Burst:
+    """By h2load, for so long; or so many calls, however long they take. Raises WrongAnswer.
 
     There is no --warm-up-time: h2load counts the bytes of its warm-up, but not the answers, and the
     check of the bytes would be lost. Callers warm up with a round that they do not count.
     """
-    with tempfile.NamedTemporaryFile() as body:
+    how_long = ("-D", f"{int(seconds * 1000)}ms") if calls is None else ("-n", str(calls))
+    with tempfile.NamedTemporaryFile() as body, tempfile.NamedTemporaryFile("r") as log:
         body.write(what.body)
         body.flush()
         before = cpu_seconds(*what.pids)
-        text = _run_h2load(what, Path(body.name), seconds)
+        text = _run_h2load(what, Path(body.name), "--log-file", log.name, *how_long)
         used = cpu_seconds(*what.pids) - before
-    return _read(text, what.answer_bytes, in_flight, used)
+        # When a call began, its status, and the microseconds that it took.
+        taken = [int(line.split("\t")[2]) / 1e6 for line in log]
+    return _read(text, what, used, taken)
 
 
 def call_each(target: Target, questions: Iterable[Question], in_flight: int) -> Burst:
@@ -155,22 +180,23 @@ def _call(target: Target, questions: Iterator[Question], in_flight: int) -> Burs
     return Burst(calls, calls / elapsed, used / calls)
 
 
-def _run_h2load(what: Post, body: Path, seconds: float) -> str:
+def _run_h2load(what: Post, body: Path, *options: str) -> str:
+    protocol = ("-m", str(what.streams)) if what.streams else ("--h1", "-m", "1")
     headers = itertools.chain.from_iterable(("-H", header) for header in what.headers)
-    command = ["h2load", "-D", f"{int(seconds * 1000)}ms", *what.connections, "-d", str(body), *headers, what.url]
+    command = ["h2load", "-c", str(what.connections), *protocol, *options, "-d", str(body), *headers, what.url]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def _read(text: str, answer_bytes: int, in_flight: int, used: float) -> Burst:
+def _read(text: str, what: Post, used: float, taken: list[float]) -> Burst:
     """A refusal has status 200 too, and tells its grpc-status in trailers; but it has no data, or other data."""
     time_taken, done, good, data = (pattern.search(text) for pattern in (_TIME, _DONE, _GOOD, _DATA))
     if not (time_taken and done and good and data):
         raise WrongAnswer(f"h2load tells of failures, or is a version that this does not read:\n{text}")
     calls, succeeded, failed = (int(number) for number in done.groups())
     # When the time is up, some calls in flight have their data already, or the first part of it, but are not done.
-    answers = int(data[1]) / answer_bytes
-    all_right = calls <= answers <= calls + in_flight
+    answers = int(data[1]) / what.answer_bytes
+    all_right = calls <= answers <= calls + what.in_flight
     if not calls or failed or succeeded != calls or int(good[1]) < calls or not all_right:
-        raise WrongAnswer(f"{calls} calls were answered {data[1]} bytes, and a right answer has {answer_bytes}")
+        raise WrongAnswer(f"{calls} calls were answered {data[1]} bytes, and a right answer has {what.answer_bytes}")
     # Not by the rate that it tells: that is for the time asked for, which it overruns on a busy core.
-    return Burst(calls, calls / (float(time_taken[1]) * _UNITS[time_taken[2]]), used / answers)
+    return Burst(calls, calls / (float(time_taken[1]) * _UNITS[time_taken[2]]), used / answers, Times.of(taken))

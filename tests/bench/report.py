@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import groupby
-from statistics import median
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench.figures import Overlap, Row, Series
+from bench.figures import Line
+from bench.tables import GOAL_COLUMNS, cells, columns, goal_cells
 
-Line = Row | Overlap
-
-COLUMNS = ("what", "n", "median", "min..max", "ratio (min..max)", "goal", "")
-OVERLAP_COLUMNS = ("first", "n of each", "median (p10..p90)", "second", "median (p10..p90)", "first is slower")
 READING = (
     "Medians and min..max are over rounds, and n counts the calls of all rounds. What is compared runs in turns; a"
     " ratio is taken within each round, and its median is held against the goal: the values' where nothing is compared."
 )
 SECTIONS = {
-    "A": "VerifyHmac of a 460-byte message over the wire, by h2load, the server on one core and the load on another."
-    " Beside it a bare grpcio server with as many threads: its echo answers the request's bytes unread.",
+    "A": "Verifications of HMACs of 460-byte messages, each server in turn on one core, the load on another. keysvc as"
+    " it is served: with authentication, the audit record, the epoch, the log of calls, metrics, and keys in a token;"
+    " one message is VerifyHmac, more are BatchVerifyHmac, of one key where the line says nothing else. OpenBao's"
+    " transit/verify, with a `batch_input` for more than one message, called with its root token, its key held in"
+    " memory: with raft storage and a file audit device, and in dev mode, which has neither. The bare grpcio server"
+    " has as many threads as keysvc and echoes the bytes that keysvc is sent; typed, it reads and writes VerifyHmac's"
+    " messages. The load is h2load's: one connection of HTTP/2 to the gRPC servers; to OpenBao, which speaks no HTTP/2"
+    " without TLS, one of HTTP/1.1 for each call in flight. Times are those of whole calls. MiB are resident after the"
+    " round, in servers that serve all rounds. In the second table calls come at random moments at a rate, however"
+    " slowly they are answered, over up to 64 connections to OpenBao, and a time is from when a call was due; a"
+    " server's most is the best of its rates in the same round.",
     "B": "VerifyHmac where the database holds many merchants, and where it holds few; the same merchants are called in"
     " both, 16 calls in flight, from a Python client that checks every answer. Every round has servers of its own.",
     "C": "CreateCredential of an HMAC key on SQLite, against what the token takes to generate and wrap one.",
@@ -32,10 +37,6 @@ SECTIONS = {
     " token's own name tells whether there is one: that pair is for comparison.) The last column is how likely a"
     " call of the first kind takes longer than one of the second: 0.5 is no difference. The first line compares a"
     " kind with itself.",
-    "F": "BatchVerifyHmac of 100 messages of 460 bytes, and OpenBao's transit/verify with a batch_input of the same 100"
-    " messages, by h2load, 16 calls in flight, each server on the same core in turn. keysvc as it is served: with"
-    " authentication, the log of calls, metrics, and keys in a token; over one connection of HTTP/2. OpenBao over 16"
-    " connections of HTTP/1.1 (it speaks no HTTP/2 without TLS), called with its root token, its key held in memory.",
     "G": "VerifyWebhook beside VerifyHmac of the same 460-byte body under the same key, by h2load, with authentication,"
     " the log of calls and metrics.",
     "H": "VerifyHmac of a 460-byte message on SQLite, by h2load, 64 calls in flight over 16 connections: `keysvc serve`"
@@ -76,79 +77,64 @@ class ProgressSteps:
         return done
 
 
-def show(rows: list[Line], machine: dict[str, str]) -> None:
+def show(lines: list[Line], machine: dict[str, str]) -> None:
     """To stdout."""
     console = Console(highlight=False)
     if not console.is_terminal:
-        print("\n".join(plain(rows, machine)))
+        print("\n".join(plain(lines, machine)))
         return
-    for section, its_rows in groupby(rows, lambda row: row.section):
-        listed = list(its_rows)
-        table = Table(*_columns(listed[0]), title=f"{section}. {SECTIONS[section]}", title_justify="left")
-        for row in listed:
-            table.add_row(*_cells(row), style="bold" if isinstance(row, Row) and row.goal else "")
+    for title, listed in _tables(lines):
+        table = Table(*columns(listed[0]), title=title, title_justify="left")
+        for line in listed:
+            table.add_row(*cells(line), style="bold" if line.verdicts else "")
+        console.print(table)
+    if goals := list(goal_cells(lines)):
+        table = Table(*GOAL_COLUMNS, title="Goals", title_justify="left")
+        for goal in goals:
+            table.add_row(*goal)
         console.print(table)
     console.print(READING, *(f"{name}: {value}" for name, value in machine.items()), sep="\n")
 
 
-def plain(rows: list[Line], machine: dict[str, str]) -> list[str]:
-    """A line a row: its section and its cells, set apart by tabs."""
-    return ["\t".join((row.section, *_cells(row))) for row in rows] + [f"{name}: {machine[name]}" for name in machine]
-
-
-def markdown(rows: list[Line], machine: dict[str, str], options: str) -> str:
-    """The page docs/performance.md."""
-    lines = [
-        "# Performance",
-        "",
-        f"Written by `make bench` (`python -m bench --write{options}`): run it again rather than edit this. {READING}",
-        "",
+def plain(lines: list[Line], machine: dict[str, str]) -> list[str]:
+    """A line a row: its section and its cells, set apart by tabs. Goals follow, after the word goal."""
+    return [
+        *("\t".join((line.section, *cells(line))) for line in lines),
+        *("\t".join(("goal", *goal)) for goal in goal_cells(lines)),
+        *(f"{name}: {value}" for name, value in machine.items()),
     ]
-    for section, its_rows in groupby(rows, lambda row: row.section):
-        listed = list(its_rows)
-        columns = _columns(listed[0])
-        lines += [f"## {section}", "", SECTIONS[section], "", _line(columns), _line(("---",) * len(columns))]
-        lines += [*(_line(_cells(row)) for row in listed), ""]
-    lines += ["## The machine", "", *(f"- {name}: {value}" for name, value in machine.items())]
-    return "\n".join(lines) + "\n"
+
+
+def markdown(lines: list[Line], machine: dict[str, str], options: str, picture: str | None = None) -> str:
+    """The page docs/performance.md. `picture` is the file of section A's, beside it."""
+    page = ["# Performance", ""]
+    if goals := list(goal_cells(lines)):
+        page += ["## Goals", "", *_table(GOAL_COLUMNS, goals), ""]
+    page += [f"Written by `make bench` (`python -m bench --write{options}`): run it again rather than edit this.", ""]
+    page += [READING, ""]
+    for title, listed in _tables(lines):
+        if title:
+            section, _, text = title.partition(". ")
+            page += [f"## {section}", "", text, ""]
+        if picture and title.startswith("A. "):
+            page += [f"![The table that follows, drawn]({picture})", ""]
+        page += [*_table(columns(listed[0]), list(map(cells, listed))), ""]
+    page += ["## The machine", "", *(f"- {name}: {value}" for name, value in machine.items())]
+    return "\n".join(page) + "\n"
+
+
+def _tables(lines: list[Line]) -> Iterator[tuple[str, list[Line]]]:
+    """A section has a table for each kind of its lines; the first has the section's title."""
+    for section, its_lines in groupby(lines, lambda line: line.section):
+        title = f"{section}. {SECTIONS[section]}"
+        for _, listed in groupby(its_lines, type):
+            yield title, list(listed)
+            title = ""
+
+
+def _table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    return [_line(heads), _line(("---",) * len(heads)), *map(_line, rows)]
 
 
 def _line(cells: tuple[str, ...]) -> str:
     return "| " + " | ".join(cell or " " for cell in cells) + " |"
-
-
-def _columns(row: Line) -> tuple[str, ...]:
-    return OVERLAP_COLUMNS if isinstance(row, Overlap) else COLUMNS
-
-
-def _cells(row: Line) -> tuple[str, ...]:
-    if isinstance(row, Overlap):
-        first, second = _quantiles(row.firsts), _quantiles(row.seconds)
-        return (row.first, f"{len(row.firsts):,}", first, row.second, second, f"{row.slower:.2f}")
-    return (
-        row.what,
-        f"{row.calls:,}",
-        f"{median(row.values):,.0f} {row.unit}",
-        _spread(row.values, _whole),
-        f"{_ratio(median(row.ratios))} ({_spread(row.ratios, _ratio)}) of {row.ratio_to}" if row.ratios else "",
-        str(row.goal) if row.goal else "",
-        "" if row.met is None else "met" if row.met else "not met",
-    )
-
-
-def _quantiles(taken: Series) -> str:
-    ordered = sorted(taken)
-    low, high = ordered[len(ordered) // 10], ordered[len(ordered) * 9 // 10]
-    return f"{median(taken):,.0f} µs ({low:,.0f}..{high:,.0f})"
-
-
-def _spread(values: Series, form: Callable[[float], str]) -> str:
-    return f"{form(min(values))}..{form(max(values))}"
-
-
-def _whole(value: float) -> str:
-    return f"{value:,.0f}"
-
-
-def _ratio(value: float) -> str:
-    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
