@@ -114,6 +114,7 @@ class Sessions:
             handles=len(handles),
             handle_hits=handles.hits,
             handle_misses=handles.misses,
+            refreshes=self._link.refreshes,
         )
 
     def close(self) -> None:
@@ -177,6 +178,8 @@ class Sessions:
             self._link.pool.put(worker)
             raise
         self._link.pool.put(worker)
+        if connection.wear.is_over:
+            self._link.refresh(connection)
         return result
 
     def _told_apart(
