@@ -34,7 +34,7 @@ WARM_UP = 0.25
 MAY_GROW_MB = 6.0
 """Of all workers together. What the module keeps of the keys that are unwrapped in a minute is more."""
 MOST_THREADS = 48
-"""Of a worker: 16 for calls, which begin as they are needed, 16 of the token's sessions, and those of gRPC and upkeep."""
+"""Of a worker: 16 for calls, which begin as they are needed, 16 of the token's sessions, gRPC's, and upkeep."""
 MOST_FILES = 48
 """Of a worker: 20 connections to the database at most, those of callers, who connect anew all the time, and its own."""
 _TABLES = ("merchant", "credential", "credential_key", "credential_use", "change", "request", "audit_event")

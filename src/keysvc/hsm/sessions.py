@@ -101,7 +101,7 @@ class Sessions:
     def is_at_hand(self) -> bool:
         """Whether MACs are made at once, by the call's own thread: by a token that is fast, and not out of sessions."""
         link = self._link
-        return link.trouble is None and link.connection.signer.holding and not link.pool.idle.empty()
+        return link.trouble is None and link.connection.signer.holding and link.pool.has_idle()
 
     def figures(self) -> TokenFigures:
         """Does not ask the token, and does not block."""

@@ -89,6 +89,10 @@ class Pool:
         """Whether every worker that could do a call is in one that was left behind."""
         return 0 < self.circulating <= sum(worker.is_late() for worker in self.workers)
 
+    def has_idle(self) -> bool:
+        """Whether `borrow` most likely does not wait."""
+        return self._lending.is_set() and not self.idle.empty()
+
     def borrow(self, until: float, in_vain: Callable[[], bool] = lambda: False) -> Worker:
         """Waits for an idle worker. Raises HsmBusy at `until` (time.monotonic), or where waiting is `in_vain`."""
         if self._lending.is_set():
