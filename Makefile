@@ -1,5 +1,6 @@
 # The one entrance to keysvc. A target first sets up what it needs: Debian's packages, and .venv from the lock.
 #   ARGS    more arguments for the program behind a target: make test ARGS='-k revoke', make lock ARGS=--upgrade
+#   SOAK_MINUTES, SOAK_RATE  how long make soak's mixed load runs (60), and its steps a second (75)
 #   PYTHON  the Python that makes .venv, in place of the first on the PATH that will do
 
 SHELL := /bin/bash
@@ -10,6 +11,8 @@ SHELL := /bin/bash
 READY := .venv/.ready
 # One more than there are cores: tests also wait, for processes to start and for time to pass.
 WORKERS := $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 4 ? cores + 1 : 4)))
+SOAK_MINUTES ?= 60
+SOAK_RATE ?= 75
 GENERATED := src/keysvc/v1
 
 # googleapis-common-protos has google/rpc/status.proto, which the contract imports.
@@ -49,7 +52,7 @@ test-tokens: $(READY) ## Run the tests of the token, and the service, on a secon
 .PHONY: soak
 soak: $(READY) ## Run the endurance tests at their full length
 	@hsm/install.sh test
-	KEYSVC_SOAK=1 .venv/bin/pytest --timeout 3600 tests/endurance tests/bench \
+	KEYSVC_SOAK=1 SOAK_MINUTES=$(SOAK_MINUTES) SOAK_RATE=$(SOAK_RATE) .venv/bin/pytest --timeout 3600 tests/endurance tests/bench \
 		tests/rpc/test_database_faults.py tests/rpc/test_network_cuts.py tests/rpc/test_failover.py $(ARGS)
 
 .PHONY: test-containers

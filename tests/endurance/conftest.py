@@ -21,6 +21,12 @@ class Sizes:
     kills: int
     scan_rounds: int
     fuzzed_calls: int
+    long_seconds: float
+    long_merchants: int
+    long_rate: float
+    """Steps a second."""
+    long_refresh: int
+    """Keys made in the token until its module is refreshed."""
 
 
 SHORT = Sizes(
@@ -33,6 +39,10 @@ SHORT = Sizes(
     kills=6,
     scan_rounds=1,
     fuzzed_calls=1_500,
+    long_seconds=3,
+    long_merchants=25,
+    long_rate=150,
+    long_refresh=50,
 )
 FULL = Sizes(
     True,
@@ -44,6 +54,10 @@ FULL = Sizes(
     kills=50,
     scan_rounds=10,
     fuzzed_calls=100_000,
+    long_seconds=60 * float(os.environ.get("SOAK_MINUTES", "60")),
+    long_merchants=500,
+    long_rate=float(os.environ.get("SOAK_RATE", "75")),
+    long_refresh=2_000,
 )
 
 

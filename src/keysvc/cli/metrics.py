@@ -84,6 +84,8 @@ class Parts(Collector):
         yield _gauge("keysvc_token_sessions", "Worker sessions open.", figures.sessions)
         yield _gauge("keysvc_token_sessions_in_use", "Worker sessions in a call.", figures.sessions_in_use)
         yield _gauge("keysvc_token_handles", "Unwrapped keys kept in the token.", figures.handles)
+        what = "Times that the token's library was initialised anew, for the memory that it keeps."
+        yield _counter("keysvc_token_refreshes", what, figures.refreshes)
         yield _gauge("keysvc_token_handles_max", "Unwrapped keys that may be kept.", self.handle_cache)
 
     def _memory(self) -> Iterator[Metric]:

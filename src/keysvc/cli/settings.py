@@ -54,6 +54,9 @@ class Settings(BaseSettings):
         int, Field(description="Wrong signatures a minute, by caller and merchant, before more are refused", ge=1)
     ] = 6000
     handle_cache: Annotated[int, Field(description="Unwrapped keys kept in the token, about 11 KiB each", ge=1)] = 4096
+    token_refresh: Annotated[
+        int, Field(description="Keys unwrapped or made until the token's library is initialised anew; 0: never", ge=0)
+    ] = 200_000
     anchor_seconds: Annotated[
         int, Field(description="Seconds between two writes of the anchor into the token, at least", ge=1, le=3600)
     ] = 60

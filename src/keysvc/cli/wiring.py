@@ -78,6 +78,7 @@ def token_config(settings: Settings) -> TokenConfig:
         pin=read_pin(require_path(settings.pin_file, "KEYSVC_PIN_FILE")),
         workers=settings.threads,
         handle_cache=settings.handle_cache,
+        refresh_after=settings.token_refresh,
         allowed=lacks.read(settings.allow_lacks or ""),
     )
 

@@ -25,6 +25,7 @@ from keysvc.hsm.keys import BoundKey, WrappedKey, handle_of
 from keysvc.hsm.lacks import Lack
 from keysvc.hsm.module import Module
 from keysvc.hsm.signer import Signer
+from keysvc.hsm.wear import Wear
 from keysvc.hsm.wrapping import WrappingKey
 from keysvc.model.errors import HsmBusy, Misconfigured, TokenLacks
 from keysvc.model.hsm_keys import Purpose
@@ -43,6 +44,8 @@ class TokenConfig:
     pin: str = field(repr=False)
     workers: int = 16
     handle_cache: int = 4096
+    refresh_after: int = 0
+    """Keys made in the token until the module is initialised anew; 0: never."""
     allowed: frozenset[Lack] = frozenset()
     """What the token may lack."""
 
@@ -61,6 +64,7 @@ class Connection:
     known_answer_key: int
     in_use: dict[Attribute, Any]
     """The template of unwrapped keys that this token takes."""
+    wear: Wear
     lacking: frozenset[Lack]
     looks: count[int] = field(default_factory=lambda: count(1))
     found_by: int = 0
@@ -104,6 +108,7 @@ class Connection:
         wrapping = self.wrapping_key(key.generation)
         if not self.holder_lock.acquire(timeout=HOLDER_SECONDS):
             raise HsmBusy("The token is busy with keys that are used for the first time: try again")
+        self.wear.add()
         try:
             return wrapping.unwrap(self.holder, key.shape, key.material, self.in_use, key.shape.capabilities)
         finally:
@@ -187,6 +192,7 @@ def _set_up(module: Module, config: TokenConfig, token: Token, login: Session) -
         signer=Signer(module),
         known_answer_key=known_answer_key,
         in_use=in_use,
+        wear=Wear(config.refresh_after),
         lacking=lacking,
     )
     connection.signer.measure(holder, known_answer_key, HmacAlgorithm.HMAC_SHA256)

@@ -32,6 +32,9 @@ RENEW_SECONDS = 1.0
 """How long a worker may be without its session until it counts as one that hangs."""
 DRAIN_SECONDS = 1.5
 """How long a reset waits for the calls that are in the module, and so does the end of the process."""
+REFRESH_SECONDS = 0.25
+"""The same, where the connection is replaced for its wear only: calls that come meanwhile wait."""
+TRY_AGAIN_SECONDS = 0.1
 
 OUT_OF_REACH = "The token is out of reach; keysvc looks for it, and goes on by itself"
 
@@ -65,6 +68,7 @@ class Link:
         self._under_way: Errand[None] | None = None
         self._closed = False
         self._hopeless = False
+        self.refreshes = 0
         self.connection, sessions = self._connect(least=config.workers)
         self.pool.release_all(sessions)
 
@@ -108,6 +112,16 @@ class Link:
             self.trouble = self.trouble or Trouble("the token does not come back from a reset")
         self.require()
 
+    def refresh(self, worn: Connection) -> None:
+        """Replaces a connection that has made its share of keys, unless another thread has. Does not block.
+
+        Calls wait for sessions meanwhile.
+        """
+        with self._reset_lock:
+            under_way = self._under_way is not None and not self._under_way.is_done()
+            if self.connection is worn and self.trouble is None and not under_way and not self._closed:
+                self._under_way = self._resetter.give(self._refresh_connection)
+
     def close(self) -> None:
         """Waits for the calls in the module, and logs out; not where one hangs. Calls fail from now on."""
         with self._reset_lock:
@@ -150,23 +164,47 @@ class Link:
         if not self.pool.hold_all(time.monotonic() + DRAIN_SECONDS):
             self.trouble = Trouble("a call does not come back from the token, so it cannot be reset")
             return
+        trouble = self._connect_anew()
+        if trouble is None:
+            log.info("hsm.recovered", sessions=self.pool.circulating)
+        else:
+            self.trouble = trouble
+
+    def _refresh_connection(self) -> None:
+        """Nothing is wrong: a call that does not come back from the token in time is let finish, and others go on."""
+        worn, begun = self.connection, time.monotonic()
+        if not self.pool.hold_briefly(begun + REFRESH_SECONDS):
+            worn.wear.prolong()
+            return
+        trouble = self._connect_anew()
+        if trouble is not None and not self._hopeless:
+            # Another process may be initialising the same token's module just now.
+            time.sleep(TRY_AGAIN_SECONDS)
+            trouble = self._connect_anew()
+        if trouble is None:
+            self.refreshes += 1
+            log.info("hsm.refreshed", keys=worn.wear.made, seconds=round(time.monotonic() - begun, 3))
+        else:
+            self.trouble = trouble
+
+    def _connect_anew(self) -> Trouble | None:
+        """With every worker held; they go on with new sessions, or it returns what is wrong."""
         try:
             self._module.reset()
             connection, sessions = self._connect(least=1)
         except Misconfigured as error:
             self._hopeless = isinstance(error, WrongPin)
-            self.trouble = Trouble(error.message)
+            return Trouble(error.message)
         except pkcs11.PKCS11Error as error:
-            self.trouble = Trouble(f"the token is out of reach: {code_of(error)}")
+            return Trouble(f"the token is out of reach: {code_of(error)}")
         except BaseException:
             self.trouble = Trouble("the token cannot be connected to anew")
             raise
-        else:
-            # In this order: the handles of the old connection may be those of other keys in the new one.
-            self.connection = connection
-            self.trouble = None
-            self.pool.release_all(sessions)
-            log.info("hsm.recovered", sessions=len(sessions))
+        # In this order: the handles of the old connection may be those of other keys in the new one.
+        self.connection = connection
+        self.trouble = None
+        self.pool.release_all(sessions)
+        return None
 
     def _connect(self, *, least: int) -> tuple[Connection, list[Session]]:
         """A connection, and sessions for the workers: `least`, or more."""

@@ -213,6 +213,8 @@ def _gcm_encrypt(session: Session, handle: int, nonce: bytes, plaintext: bytes, 
 
 
 def wrap(connection: Connection, session: Session, key: pkcs11.Object) -> tuple[int, bytes]:
+    """A key that was made to be wrapped."""
+    connection.wear.add()
     generation = connection.keyring.newest(Purpose.WRAPPING)
     return generation, connection.wrapping_key(generation).wrap(session, key)
 

@@ -101,7 +101,7 @@ class Sessions:
     def is_at_hand(self) -> bool:
         """Whether MACs are made at once, by the call's own thread: by a token that is fast, and not out of sessions."""
         link = self._link
-        return link.trouble is None and link.connection.signer.holding and not link.pool.idle.empty()
+        return link.trouble is None and link.connection.signer.holding and link.pool.has_idle()
 
     def figures(self) -> TokenFigures:
         """Does not ask the token, and does not block."""
@@ -114,6 +114,7 @@ class Sessions:
             handles=len(handles),
             handle_hits=handles.hits,
             handle_misses=handles.misses,
+            refreshes=self._link.refreshes,
         )
 
     def close(self) -> None:
@@ -177,6 +178,8 @@ class Sessions:
             self._link.pool.put(worker)
             raise
         self._link.pool.put(worker)
+        if connection.wear.is_over:
+            self._link.refresh(connection)
         return result
 
     def _told_apart(

@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,8 @@ class TokenFigures:
     handle_hits: int
     """Since the token was reset last, like the misses."""
     handle_misses: int
+    refreshes: int
+    """How often the module was initialised anew because the connection had made so many keys."""
 
 
 class Worker:
@@ -73,6 +76,8 @@ class Pool:
         self._lock = threading.Lock()
         self._without_session: list[Worker] = []
         self._held: list[Worker] = list(self.workers)
+        self._lending = threading.Event()
+        self._lending.set()
 
     @property
     def circulating(self) -> int:
@@ -84,17 +89,21 @@ class Pool:
         """Whether every worker that could do a call is in one that was left behind."""
         return 0 < self.circulating <= sum(worker.is_late() for worker in self.workers)
 
+    def has_idle(self) -> bool:
+        """Whether `borrow` most likely does not wait."""
+        return self._lending.is_set() and not self.idle.empty()
+
     def borrow(self, until: float, in_vain: Callable[[], bool] = lambda: False) -> Worker:
         """Waits for an idle worker. Raises HsmBusy at `until` (time.monotonic), or where waiting is `in_vain`."""
-        try:
-            return self.idle.get_nowait()
-        except queue.Empty:
-            pass
-        while not (in_vain() or self.all_late()) and (left := until - time.monotonic()) > 0:
+        if self._lending.is_set():
             try:
-                return self.idle.get(timeout=min(LOOK_SECONDS, left))
+                return self.idle.get_nowait()
             except queue.Empty:
-                continue
+                pass
+        while not (in_vain() or self.all_late()) and (left := until - time.monotonic()) > 0:
+            if self._lending.wait(min(LOOK_SECONDS, left)):
+                with suppress(queue.Empty):
+                    return self.idle.get(timeout=min(LOOK_SECONDS, left))
         raise HsmBusy("Every session with the token is busy: try again")
 
     def put(self, worker: Worker) -> None:
@@ -130,6 +139,29 @@ class Pool:
                 return False
             with self._lock:
                 self._held.append(worker)
+
+    def hold_briefly(self, until: float) -> bool:
+        """As `hold_all`, for one that need not be: where a worker does not come back in time, all go on as they were.
+
+        Calls that come meanwhile wait, or the last worker would never be idle for long enough to be had.
+        """
+        if any(worker.is_late() for worker in self.workers):
+            return False
+        taken: list[Worker] = []
+        self._lending.clear()
+        try:
+            while len(taken) < self.circulating:
+                taken.append(self.idle.get(timeout=max(0.0, until - time.monotonic())))
+        except queue.Empty:
+            for worker in taken:
+                self.idle.put(worker)
+            return False
+        finally:
+            self._lending.set()
+        with self._lock:
+            self._held += taken + self._without_session
+            self._without_session.clear()
+        return True
 
     def release_all(self, sessions: Iterable[Session]) -> None:
         """Gives the held workers these sessions, and lets them work. Those beyond the sessions are put aside."""
