@@ -105,7 +105,7 @@ class BatchVerification:
         return False
 
     def _macs(self, caller: Caller, asked: _Asked) -> list[list[bytes] | KeysvcError]:
-        """Of each key. Halves them where one fails and asks again, so that a key that the token fails harms no other."""
+        """Of each key. Halves them where one fails and asks again: a key that the token fails harms no other."""
         try:
             caller.check_deadline()
             macs = iter(self._token.hmacs((wrapped(key), messages) for key, messages in asked))
