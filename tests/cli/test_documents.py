@@ -10,6 +10,7 @@ import pytest
 from keysvc.cli.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
@@ -23,11 +24,24 @@ def test_every_setting_is_documented_with_its_default_and_meaning(name: str) -> 
     assert meaning.startswith(setting.description or "no description")
 
 
-def test_every_document_that_is_pointed_to_is_there() -> None:
+def test_every_document_and_section_that_is_pointed_to_is_there() -> None:
     missing = [
-        f"{document.relative_to(ROOT)} -> {target}"
-        for document in [ROOT / "README.md", *ROOT.glob("docs/**/*.md")]
-        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text())
-        if not (document.parent / target).exists()
+        f"{document.relative_to(ROOT)} -> {target}#{section}"
+        for document in DOCUMENTS
+        for target, _, section in re.findall(r"\]\(([^)#:]*)(#([^)]*))?\)", document.read_text())
+        if not leads_somewhere(document.parent / target if target else document, section)
     ]
     assert [] == missing
+
+
+def leads_somewhere(target: Path, section: str) -> bool:
+    if not section:
+        return target.exists()
+    headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+    return section in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_decision_is_in_the_index_in_their_order() -> None:
+    decisions = ROOT / "docs/decisions"
+    index = re.findall(r"^- \[(\d{4})\]\((.*?)\): ", (decisions / "README.md").read_text(), re.MULTILINE)
+    assert [(path.name[:4], path.name) for path in sorted(decisions.glob("[0-9]*.md"))] == index
