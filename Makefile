@@ -7,6 +7,8 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
+# Else every process that starts compiles all of keysvc, and each worker of pytest all of the tests.
+unexport PYTHONDONTWRITEBYTECODE
 
 READY := .venv/.ready
 # One more than there are cores: tests also wait, for processes to start and for time to pass.

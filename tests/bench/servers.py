@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.program import MODULE_PATH, serving
+from support.program import MODULE_PATH, serving_anew
 from support.server import Client, DevServer
 
 from bench.cores import Cores, on_cores
@@ -75,7 +75,7 @@ def workers(home: Path, number: int, *cores: int) -> Iterator[Target]:
     }
     with ExitStack() as stack:
         with on_cores(*cores):
-            running = stack.enter_context(serving(f"serve --workers {number}", settings, home))
+            running = stack.enter_context(serving_anew(f"serve --workers {number}", settings, home))
         stack.callback(running.stop)
         pids = _children(running.process.pid) or (running.process.pid,)
         with Client(running.address, (home / "admin-credentials").read_text()) as client:

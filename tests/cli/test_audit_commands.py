@@ -21,7 +21,7 @@ import pytest
 from support.asking import ask, slot_of
 from support.production import Production
 from support.program import assert_refused, environment_of, run, serving
-from support.server import PROGRAM, Client, DevServer
+from support.server import PROGRAM, Client, DevServer, FirstStart
 from support.waiting import until
 
 from keysvc.model.errors import HsmUnavailable
@@ -42,7 +42,7 @@ def fill(client: Client) -> None:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
     """It serves while the commands run, and its record is not touched."""
-    server = DevServer(tmp_path_factory.mktemp("audit") / "home").start()
+    server = FirstStart(tmp_path_factory.mktemp("audit") / "home").start()
     with server.client() as client:
         fill(client)
     yield server
@@ -52,7 +52,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home whose record is signed to its end."""
-    server = DevServer(tmp_path_factory.mktemp("stopped") / "home").start()
+    server = FirstStart(tmp_path_factory.mktemp("stopped") / "home").start()
     with server.client() as client:
         fill(client)
     assert 0 == server.stop()

@@ -137,7 +137,7 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> OnSqlite | OnPostgre
         return copied
     server: Postgres = request.getfixturevalue("postgres")
     made = OnPostgres(tmp_path / "all", {"KEYSVC_DATABASE_URL": server.new_database()}, server=server)
-    made.make_all()
+    made.make_anew()
     return made
 
 

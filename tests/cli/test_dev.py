@@ -12,8 +12,8 @@ import grpc
 import pytest
 from support.asking import ask, refused, slot_of, verify_key, verify_mac
 from support.outside import key_of, mac_of
-from support.program import serving
-from support.server import Client, DevServer, refusal
+from support.program import serving_anew
+from support.server import Client, DevServer, FirstStart, refusal
 
 QUICK_SECONDS = 10.0
 """\"In seconds\", on a machine that does other things too."""
@@ -22,7 +22,7 @@ QUICK_SECONDS = 10.0
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> DevServer:
     """Started and stopped again: what a first start leaves."""
-    first = DevServer(tmp_path_factory.mktemp("first") / "a" / "home")
+    first = FirstStart(tmp_path_factory.mktemp("first") / "a" / "home")
     first.home.parent.mkdir()
     first.start()
     assert 0 == first.stop()
@@ -49,7 +49,7 @@ def test_no_half_made_file_is_left(server: DevServer) -> None:
 
 
 def test_each_home_has_a_password_and_a_pin_of_its_own(server: DevServer, tmp_path: Path) -> None:
-    other = DevServer(tmp_path / "home").start()
+    other = FirstStart(tmp_path / "home").start()
     with other.client((server.home / "admin-credentials").read_text()) as stranger:
         told = refusal(lambda: ask(stranger, "ListMerchants"))
     assert grpc.StatusCode.UNAUTHENTICATED == told.code
@@ -119,7 +119,7 @@ def assert_line_works(line: str, directory: Path) -> None:
 
 def test_the_printed_line_works_as_printed(tmp_path: Path) -> None:
     """Where the program was started, with all state in ./var."""
-    with serving("dev", {"KEYSVC_LISTEN": "127.0.0.1:0"}, tmp_path) as running:
+    with serving_anew("dev", {"KEYSVC_LISTEN": "127.0.0.1:0"}, tmp_path) as running:
         line = printed_line(running.output.read_text())
         assert_line_works(line, tmp_path)
         assert 0 == running.stop()
@@ -128,7 +128,7 @@ def test_the_printed_line_works_as_printed(tmp_path: Path) -> None:
 
 def test_the_printed_line_works_with_a_home_that_a_shell_would_split(tmp_path: Path) -> None:
     home = tmp_path / "it's my $HOME; really (100%)?"
-    with serving("dev", {"KEYSVC_LISTEN": "127.0.0.1:0", "KEYSVC_HOME": str(home)}, tmp_path) as running:
+    with serving_anew("dev", {"KEYSVC_LISTEN": "127.0.0.1:0", "KEYSVC_HOME": str(home)}, tmp_path) as running:
         assert_line_works(printed_line(running.output.read_text()), tmp_path)
         assert 0 == running.stop()
     assert (home / "keysvc.db").is_file()
@@ -136,7 +136,7 @@ def test_the_printed_line_works_with_a_home_that_a_shell_would_split(tmp_path: P
 
 def test_a_unix_socket_serves_and_is_gone_after(tmp_path: Path) -> None:
     address = f"unix:{tmp_path}/socket"
-    with serving("dev", {"KEYSVC_LISTEN": address}, tmp_path) as running:
+    with serving_anew("dev", {"KEYSVC_LISTEN": address}, tmp_path) as running:
         assert address == running.address
         assert_line_works(printed_line(running.output.read_text()), tmp_path)
         with Client(address, (tmp_path / "var" / "admin-credentials").read_text()) as client:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from support.production import Production
-from support.program import Running, assert_refused, run, serving
+from support.program import Running, assert_refused, run, serving, serving_anew
 
 LISTEN = {"KEYSVC_LISTEN": "127.0.0.1:0", "KEYSVC_MTLS_LISTEN": "127.0.0.1:0"}
 SECRET = "correct-horse-battery"
@@ -31,7 +31,7 @@ except SystemExit:
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A `keysvc dev --tls`, its home in `var` beside its output."""
-    with serving("dev --tls", LISTEN, tmp_path_factory.mktemp("dev")) as served:
+    with serving_anew("dev --tls", LISTEN, tmp_path_factory.mktemp("dev")) as served:
         yield served
         assert 0 == served.stop()
 

@@ -196,6 +196,8 @@ def test_what_cannot_be_begun_is_refused_in_one_line(own: DevServer, tmp_path: P
     assert_refused(moved(own, headless), "Line 1 is no header")
     assert_refused(moved(own, tmp_path / "nowhere.csv"), "Cannot read", "nowhere.csv")
     assert_refused(moved(own, "-"), "--report")
+    assert_refused(run("import", str(headless), settings=settings_of(own)), "KEYSVC_DATABASE_URL", "give --dev")
+    assert_refused(moved(own, private(tmp_path / "empty.csv", "")), "Nothing moves in")
     assert_refused(moved(own, headless, "--report", headless), "is the file that moves in")
     assert [] == [path.name for path in tmp_path.iterdir() if "report" in path.name]
     with sqlite3.connect(own.database) as database:

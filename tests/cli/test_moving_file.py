@@ -133,6 +133,12 @@ def test_a_line_that_is_no_json_takes_no_other_with_it() -> None:
     assert SECRET not in repr(lines)
 
 
+@pytest.mark.parametrize("data", ["", "\n\r\n \n"], ids=["no byte", "blank lines"])
+def test_nothing_at_all_is_told_since_a_pipe_may_have_failed(data: str) -> None:
+    with pytest.raises(Misconfigured, match="Nothing moves in"):
+        read(data)
+
+
 @pytest.mark.parametrize(
     ("header", "what"),
     [

@@ -10,7 +10,7 @@ import pytest
 from support.asking import ask, refused, result_of, slot_of, verify_key, verify_mac
 from support.opencryptoki import LACKS, SO_PIN
 from support.outside import key_of, mac_of, seal
-from support.program import assert_refused, run, serving
+from support.program import assert_refused, run, serving_anew
 from support.server import Client
 from support.softhsm import Tokens
 
@@ -77,7 +77,7 @@ def test_the_whole_of_it(place: Place) -> None:
         assert 1 == sum(line.startswith(f"the token lacks {lack}, ") for line in lines)
     assert_refused(run("serve", settings={**place.settings, "KEYSVC_ALLOW_LACKS": ""}), "unwrap-template")
 
-    with serving("serve", place.settings, place.directory) as running:
+    with serving_anew("serve", place.settings, place.directory) as running:
         with Client(running.address, place.admin.read_text()) as client:
             merchant = client.active_merchant("m")
             keys = used(client, merchant)
@@ -89,7 +89,7 @@ def test_the_whole_of_it(place: Place) -> None:
     ]
 
     assert not any(line.startswith("made") for line in place.init())
-    with serving("serve", place.settings, place.directory) as running:
+    with serving_anew("serve", place.settings, place.directory) as running:
         with Client(running.address, place.admin.read_text()) as client:
             assert_the_same_keys_are_live(client, merchant, keys)
         assert 0 == running.stop()

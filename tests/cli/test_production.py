@@ -9,7 +9,7 @@ import pytest
 from support.asking import ask, slot_of, verify_mac
 from support.outside import key_of, mac_of
 from support.production import Production
-from support.program import assert_refused, run, run_anew, serving
+from support.program import assert_refused, run, run_anew, serving, serving_anew
 from support.server import Client, refusal
 
 
@@ -36,7 +36,7 @@ def test_upgrade_init_and_serve_make_a_service_that_does_the_job(blank: Producti
     assert 5 == initialised.stdout.count("made token key keysvc-")
     assert f"made principal admin, its credentials in {blank.admin_credentials}" in initialised.stdout
     assert 0o600 == blank.admin_credentials.stat().st_mode & 0o777
-    with serving("serve", blank.settings, blank.directory) as running:
+    with serving_anew("serve", blank.settings, blank.directory) as running:
         with Client(running.address, blank.admin_credentials.read_text()) as client:
             merchant = client.active_merchant("m")
             name = slot_of(merchant, "primary-hmac-key")

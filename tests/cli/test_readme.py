@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 from support.readme import run_readme
-from support.server import DevServer
+from support.server import FirstStart
 
 
 def test_the_readmes_lines_print_what_it_shows(tmp_path: Path) -> None:
     (tmp_path / ".venv").symlink_to(sys.prefix)
-    server = DevServer(tmp_path / "var").start()
+    server = FirstStart(tmp_path / "var").start()
     try:
         shown, printed = run_readme(tmp_path, server.address, {})
     finally:

@@ -18,7 +18,7 @@ from support.asking import ask
 from support.certificates import Authority, uri
 from support.encrypted import Encrypted, trusting
 from support.production import Production
-from support.program import Running, assert_refused, run, serving
+from support.program import Running, assert_refused, run, serving, serving_anew
 from support.server import Client
 from support.waiting import until
 
@@ -41,7 +41,7 @@ def production(tmp_path_factory: pytest.TempPathFactory) -> Production:
 def service(production: Production) -> Iterator[Running]:
     """Served by two workers, with metrics."""
     settings = {**production.settings, "KEYSVC_METRICS_LISTEN": f"127.0.0.1:{two_free_ports()}"}
-    with serving(f"serve --workers {WORKERS}", settings, production.directory) as running:
+    with serving_anew(f"serve --workers {WORKERS}", settings, production.directory) as running:
         yield running
 
 

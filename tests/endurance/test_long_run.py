@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import create_engine, text
 from support.postgres import Postgres
 from support.production import Production
-from support.program import Running, serving
+from support.program import Running, serving_anew
 
 from endurance import long_load
 from endurance.conftest import Sizes
@@ -60,7 +60,7 @@ def service(production: Production, sizes: Sizes) -> Iterator[Running]:
         "KEYSVC_TOKEN_REFRESH": str(sizes.long_refresh),
         "KEYSVC_LOG_CALLS": "False",
     }
-    with serving(f"serve --workers {WORKERS}", settings, production.directory) as running:
+    with serving_anew(f"serve --workers {WORKERS}", settings, production.directory) as running:
         yield running
 
 

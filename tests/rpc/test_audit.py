@@ -14,7 +14,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from support.asking import ask, refused, request, slot_of
-from support.server import Client, DevServer, refusal
+from support.server import Client, DevServer, FirstStart, refusal
 from support.waiting import until
 
 from keysvc.model.audit import AuditRecord, event_hash
@@ -73,7 +73,7 @@ def test_each_change_is_an_event_with_all_its_fields(client: Client, merchant: s
 @pytest.fixture
 def own(tmp_path: Path) -> Iterator[DevServer]:
     """A server whose record and database are this test's."""
-    server = DevServer(tmp_path / "home").start()
+    server = FirstStart(tmp_path / "home").start()
     yield server
     server.stop()
 

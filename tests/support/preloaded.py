@@ -2,7 +2,7 @@
 
 Each is a process of its own, forked from one that has imported the program and done nothing else. It gets arguments,
 an environment and outputs of its own, and begins where the installed program begins. What only a start from nothing
-can show is tested with those: `serving` and `run_anew` of `support.program`.
+can show is tested with those: `serving_anew` and `run_anew` of `support.program`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ _ADDED = {"GRPC_VERBOSITY": "NONE"}
 class Loaded:
     """A process, with the names that `subprocess.Popen` has for the same."""
 
-    def __init__(self, arguments: list[str], environment: Mapping[str, str], stdout: Path, stderr: Path) -> None:
-        """Starts `arguments[0]`, which is keysvc, in this directory. Outputs are added to the files."""
+    def __init__(
+        self, arguments: list[str], environment: Mapping[str, str], stdout: Path, stderr: Path, directory: Path = Path()
+    ) -> None:
+        """Starts `arguments[0]`, which is keysvc, in `directory`. Outputs are added to the files."""
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload([_PROGRAM, __name__])
         self.args = arguments
-        self._process = context.Process(target=_become, args=(arguments, {**_ADDED, **environment}, stdout, stderr))
+        become = (arguments, {**_ADDED, **environment}, stdout, stderr, directory.absolute())
+        self._process = context.Process(target=_become, args=become)
         self._process.start()
 
     @property
@@ -69,10 +72,11 @@ def run(arguments: list[str], environment: Mapping[str, str], seconds: float) ->
         return subprocess.CompletedProcess(arguments, code, stdout.read_text(), stderr.read_text())
 
 
-def _become(arguments: list[str], environment: dict[str, str], stdout: Path, stderr: Path) -> None:
+def _become(arguments: list[str], environment: dict[str, str], stdout: Path, stderr: Path, directory: Path) -> None:
     """The program, as its console script runs it."""
     os.environ.clear()
     os.environ.update(environment)
+    os.chdir(directory)
     sys.argv = arguments
     for number, path in ((1, stdout), (2, stderr)):
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

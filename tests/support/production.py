@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+from support.kept import kept_directory
 from support.program import MODULE_PATH, environment_of, run
 
 PIN = "production-pin-1234"
@@ -35,10 +38,8 @@ class Production:
 
     def make_token(self) -> None:
         """An initialised token without keys, and its PIN file."""
-        tokens = self.directory / "tokens"
-        tokens.mkdir(parents=True)
-        configuration = self.directory / "softhsm2.conf"
-        configuration.write_text(f"directories.tokendir = {tokens}\nobjectstore.backend = file\n")
+        (self.directory / "tokens").mkdir(parents=True)
+        self._configure()
         pin = self.directory / "pin"
         pin.touch(mode=0o600)
         pin.write_text(f"{PIN}\n")
@@ -52,7 +53,24 @@ class Production:
         return run("init", "--admin-credentials", str(self.admin_credentials), settings=self.settings)
 
     def make_all(self) -> None:
-        """All that `serve` needs."""
+        """All that `serve` needs, a copy: making five keys takes longest."""
+        shutil.copytree(_made_once().directory, self.directory, dirs_exist_ok=True)
+        self._configure()
+
+    def make_anew(self) -> None:
+        """The same, with a token and a database that are no other's."""
         self.make_token()
         for done in (self.upgrade(), self.initialise()):
             assert 0 == done.returncode, done.stderr
+
+    def _configure(self) -> None:
+        lines = (f"directories.tokendir = {self.directory / 'tokens'}", "objectstore.backend = file", "")
+        (self.directory / "softhsm2.conf").write_text("\n".join(lines))
+
+
+@cache
+def _made_once() -> Production:
+    """To be copied; one in each process of tests."""
+    made = Production(kept_directory() / "all")
+    made.make_anew()
+    return made

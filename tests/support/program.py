@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from support import preloaded
+from support.preloaded import Loaded
 from support.server import PROGRAM, START_SECONDS
 
 MODULE_PATH = Path("/usr/lib/softhsm/libsofthsm2.so")
@@ -60,7 +61,7 @@ def assert_refused(done: subprocess.CompletedProcess[str], *words: str) -> None:
 class Running:
     """A `keysvc` that serves. Its output stands in `output`, and is all there once it was stopped."""
 
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Loaded
     address: str
     output: Path
 
@@ -79,21 +80,43 @@ class Running:
 
 @contextmanager
 def serving(command: str, settings: Settings, directory: Path) -> Iterator[Running]:
-    """Starts `keysvc COMMAND` in `directory`; returns when it serves. Killed at the end if it was not stopped."""
-    output = directory / f"{command}.{time.monotonic_ns()}.output"
+    """Starts `keysvc COMMAND` in `directory`, by a process that has loaded it already; returns when it serves. Killed
+    at the end if it was not stopped."""
+    output = _new_output(command, directory)
+    arguments = [str(PROGRAM), *command.split()]
+    with _ended(Loaded(arguments, environment_of(settings), output, output, directory), output) as running:
+        yield running
+
+
+@contextmanager
+def serving_anew(command: str, settings: Settings, directory: Path) -> Iterator[Running]:
+    """The same, from nothing."""
+    output = _new_output(command, directory)
+    arguments = [str(PROGRAM), *command.split()]
     with output.open("wb") as file:
-        process = subprocess.Popen(
-            [str(PROGRAM), *command.split()], env=environment_of(settings), cwd=directory, stdout=file, stderr=file
-        )
+        process = subprocess.Popen(arguments, env=environment_of(settings), cwd=directory, stdout=file, stderr=file)
+    with _ended(process, output) as running:
+        yield running
+
+
+def _new_output(command: str, directory: Path) -> Path:
+    output = directory / f"{command}.{time.monotonic_ns()}.output"
+    output.touch()
+    return output
+
+
+@contextmanager
+def _ended(process: subprocess.Popen[bytes] | Loaded, output: Path) -> Iterator[Running]:
+    """Serving meanwhile, and not afterwards."""
     try:
         yield Running(process, _address(process, output), output)
     finally:
         if process.poll() is None:
             process.kill()
-            process.wait()
+            process.wait(timeout=30)
 
 
-def _address(process: subprocess.Popen[bytes], output: Path) -> str:
+def _address(process: subprocess.Popen[bytes] | Loaded, output: Path) -> str:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if match := _SERVING.search(output.read_text()):

@@ -6,11 +6,13 @@ import atexit
 import base64
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +28,7 @@ from keysvc.v1.hsm_key_service_pb2_grpc import HsmKeyServiceStub
 from keysvc.v1.merchant_service_pb2_grpc import MerchantServiceStub
 from keysvc.v1.principal_service_pb2_grpc import PrincipalServiceStub
 from keysvc.v1.token_service_pb2_grpc import TokenServiceStub
+from support.kept import kept_directory
 from support.preloaded import Loaded
 
 PROGRAM = Path(sys.executable).with_name("keysvc")
@@ -43,7 +46,11 @@ R = TypeVar("R")
 
 
 class DevServer:
-    """Started and stopped by a test, by its own process id. `environment` adds KEYSVC_… settings."""
+    """Started and stopped by a test, by its own process id. `environment` adds KEYSVC_… settings.
+
+    A home that is not there begins as a copy of what a first start made, since making a token's keys is most of such a
+    start: `FirstStart` makes them. So does what is on another database, to which no token of another belongs.
+    """
 
     def __init__(self, home: Path, **environment: str) -> None:
         self.home = home
@@ -63,6 +70,7 @@ class DevServer:
 
     def start(self) -> DevServer:
         """Returns when it serves. A log of an earlier start is kept, and added to."""
+        self._furnish()
         self.log.touch()
         begin = self.log.stat().st_size
         self._process = self._launched()
@@ -90,6 +98,11 @@ class DevServer:
         """A client as the administrator, or as `NAME:PASSWORD`."""
         return Client(self.address, credentials or (self.home / "admin-credentials").read_text())
 
+    def _furnish(self) -> None:
+        """Puts into the home what is to be found there at the start."""
+        if not self.home.exists() and not {"KEYSVC_DATABASE_URL", "PYTHONPATH"} & self._environment.keys():
+            shutil.copytree(_first_home(), self.home)
+
     def _launched(self) -> subprocess.Popen[bytes] | Loaded:
         """Loaded before, unless other code than this process's is to be run."""
         command, environment = [str(PROGRAM), "dev"], {**os.environ, **self._environment}
@@ -105,6 +118,21 @@ class DevServer:
         code = self._process.wait(timeout=30)
         self._process = None
         return code
+
+
+class FirstStart(DevServer):
+    """Whose first start makes all that it needs."""
+
+    def _furnish(self) -> None:
+        pass
+
+
+@cache
+def _first_home() -> Path:
+    """To be copied; one in each process of tests."""
+    first = FirstStart(kept_directory() / "home").start()
+    assert 0 == first.stop()
+    return first.home
 
 
 class Client:

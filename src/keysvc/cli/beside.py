@@ -16,7 +16,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_aft
 from keysvc.cli import development, wiring
 from keysvc.cli.settings import Settings, read_settings
 from keysvc.model.audit import SignedHead
-from keysvc.model.errors import HsmUnavailable, Overloaded, StoreUnavailable
+from keysvc.model.errors import HsmUnavailable, Misconfigured, Overloaded, StoreUnavailable
 from keysvc.store import schema
 from keysvc.store.engine import open_engine
 from keysvc.store.store import Store
@@ -29,9 +29,13 @@ Dev = Annotated[bool, typer.Option("--dev", help="Of `keysvc dev`: its token and
 
 
 def settings_of(*, dev: bool) -> Settings:
-    """Raises Misconfigured."""
+    """Raises Misconfigured, also where `--dev` is likely what was forgotten."""
     settings = read_settings()
-    return development.found(settings) if dev else settings
+    if dev:
+        return development.found(settings)
+    if settings.database_url is None and (settings.home / "keysvc.db").exists():
+        raise Misconfigured(f"Set KEYSVC_DATABASE_URL, or give --dev to use what `keysvc dev` keeps in {settings.home}")
+    return settings
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class MovingFile:
         self._require_private = require_private
 
     def __iter__(self) -> Iterator[Line]:
-        """Raises Misconfigured where the header is none, and what `require_private` raises."""
+        """Raises Misconfigured where the header is none or nothing is there, and what `require_private` raises."""
         read: Callable[[str], Fields] | None = None
         for number, text in _texts(self._file):
             if read is None:
@@ -54,6 +54,8 @@ class MovingFile:
                     read = _csv_reader(number, text)
                     continue
             yield self._line(number, text, read)
+        if read is None:
+            raise Misconfigured("Nothing moves in: there is no line in what was to be read, not even a header")
 
     def _line(self, number: int, text: str | None, read: Callable[[str], Fields]) -> Line:
         merchant_id = ""

@@ -45,7 +45,7 @@ class Merchants:
             raise InvalidField("merchant_id", f"{ALL_MERCHANTS} stands for all merchants: choose another")
         merchant = MerchantRecord(
             merchant_id=check_id(new.merchant_id, "merchant_id"),
-            display_name=check_display_name(new.display_name),
+            display_name=check_display_name(new.display_name, "merchant.display_name"),
             psp=parse_principal(new.psp, "merchant.psp") if new.psp else None,
             acquirer=parse_principal(new.acquirer, "merchant.acquirer") if new.acquirer else None,
             state=MerchantState.WAITING_ACTIVATION,
@@ -115,10 +115,10 @@ def _found(merchant: MerchantRecord | None, merchant_id: str) -> MerchantRecord:
     return merchant
 
 
-def check_display_name(text: str) -> str:
-    """Returns it; raises InvalidField."""
+def check_display_name(text: str, field: str) -> str:
+    """Returns it; raises InvalidField, which names the field that it stands in."""
     if len(text) > MAX_DISPLAY_NAME:
-        raise InvalidField("merchant.display_name", f"is longer than {MAX_DISPLAY_NAME} characters")
+        raise InvalidField(field, f"is longer than {MAX_DISPLAY_NAME} characters")
     if not text.isprintable():
-        raise InvalidField("merchant.display_name", "holds a character that does not print")
+        raise InvalidField(field, "holds a character that does not print")
     return text

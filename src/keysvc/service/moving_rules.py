@@ -170,7 +170,8 @@ class Rules:
             if owner is not None:
                 self._require_owner(kind, owner)
         return MerchantRecord(
-            merchant_id=entry.merchant_id, display_name=check_display_name(about.display_name or ""),
+            merchant_id=entry.merchant_id,
+            display_name=check_display_name(about.display_name or "", "display_name"),
             psp=about.psp, acquirer=about.acquirer, state=about.state or MerchantState.ACTIVE,
             create_time=now, update_time=now, revision=1,
         )  # fmt: skip
