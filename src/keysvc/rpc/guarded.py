@@ -9,7 +9,7 @@ the log under it. Every call is told to the observer, and every refusal of a cha
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter, time
@@ -47,6 +47,7 @@ QUICK = frozenset(
     for method in (
         "CredentialService/GenerateHmac",
         "CredentialService/VerifyHmac",
+        "CredentialService/BatchVerifyHmac",
         "CredentialService/VerifyApiKey",
         "CredentialService/SignWebhook",
         "CredentialService/VerifyWebhook",
@@ -99,8 +100,9 @@ class GuardedMethod:
             return False
         guards = self._guards
         try:
-            self._read(turn)
-            return guards.cache.is_at_hand(merchant_of(turn.name)) and guards.access.remembers(turn.proof)
+            request = self._read(turn)
+            name = turn.name if self._about_one else _only_name(request.requests)
+            return guards.cache.is_at_hand(merchant_of(name)) and guards.access.remembers(turn.proof)
         except Exception:  # noqa: BLE001 - `answer` meets it again, and tells
             return False
 
@@ -196,3 +198,11 @@ class GuardedMethod:
         opaque_id = uuid.uuid4().hex[:12]
         log.error("call.failed", method=self._path, id=opaque_id, exc_info=error)
         return "INTERNAL", errors.internal(opaque_id)
+
+
+def _only_name(requests: Iterable[Any]) -> str:
+    """What all requests of a batch name. Raises InvalidField where they name several, or there are none."""
+    names: set[str] = {request.name for request in requests}
+    if len(names) != 1:
+        raise InvalidField("requests", "name several resources")
+    return names.pop()
