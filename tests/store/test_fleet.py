@@ -156,7 +156,7 @@ def test_a_date_that_passes_is_due_from_its_microsecond_on(store: Store) -> None
     for offset, listed in ((-MICROSECOND, 0), (timedelta(), 1), (MICROSECOND, 1)):
         elsewhere = (NOON + offset).astimezone(timezone(timedelta(hours=5, minutes=45)))
         for before in (NOON + offset, elsewhere):
-            assert (listed, listed) == (len(store.due(None, 9, before, None)), store.overdue(before))
+            assert (listed, listed) == (len(store.due(None, 9, before, None)), store.due_counts(before, before)[1])
     assert [DueSlot(NOON, "m", Slot.PRIMARY_HMAC_KEY)] == store.due(None, 9, datetime.max.replace(tzinfo=UTC), None)
 
 
@@ -174,14 +174,15 @@ def test_a_summary_is_what_counting_the_rows_gives(store: Store, seed: int) -> N
             assert sum(fleet.is_of(name, theirs) for name in fleet.merchants) == found.merchants
             assert fleet.summary(times, theirs) == found.slots
         everything = fleet.summary(times, None).values()
-        told = (store.overdue(times.now), store.retiring(times.now))
-        assert (sum(slot.overdue for slot in everything), sum(slot.retiring_keys for slot in everything)) == told
+        overdue, due = sum(slot.overdue for slot in everything), sum(slot.due for slot in everything)
+        assert (overdue, overdue + due) == store.due_counts(times.now, times.due_before)
+        assert sum(slot.retiring_keys for slot in everything) == store.retiring(times.now)
 
 
 def test_an_empty_fleet_has_no_numbers(store: Store) -> None:
     found = store.summary(FleetTimes(NOON, NOON, NOON), None)
-    assert (0, {}, 0, 0, []) == (
-        found.merchants, found.slots, store.overdue(NOON), store.retiring(NOON), store.due(None, 9, NOON, None)
+    assert (0, {}, (0, 0), 0, []) == (
+        found.merchants, found.slots, store.due_counts(NOON, NOON), store.retiring(NOON), store.due(None, 9, NOON, None)
     )  # fmt: skip
 
 
