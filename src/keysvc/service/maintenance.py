@@ -113,7 +113,7 @@ class Maintenance:
         self._round(0)
 
     def expire(self) -> int:
-        """Erases keys whose overlap has ended; they verify nothing already. Returns how many, EXPIRE_AT_ONCE at most."""
+        """Erases keys whose overlap has ended, EXPIRE_AT_ONCE at most; they verify nothing already. Tells how many."""
         caller = itself("expire")
         expired = self._store.expired_keys(self._now(), EXPIRE_AT_ONCE)
         for merchant_id, slot, version in expired:

@@ -14,9 +14,7 @@ class AuditEvent(SQLModel, table=True):
     """model.audit.ChainedEvent, in the order of the transactions."""
 
     __tablename__ = "audit_event"
-    __table_args__ = (
-        Index("ix_audit_event_resource", "resource", postgresql_ops={"resource": "text_pattern_ops"}),
-    )
+    __table_args__ = (Index("ix_audit_event_resource", "resource", postgresql_ops={"resource": "text_pattern_ops"}),)
 
     sequence: int = Field(primary_key=True, sa_type=BigInteger)
     time: datetime = Field(sa_type=UtcDateTime)

@@ -110,7 +110,11 @@ def owned_merchant(connection: Connection, owner: Owner, merchant_id: str) -> Me
 def merchants(connection: Connection, after: str | None, limit: int, theirs: Theirs = None) -> list[MerchantRecord]:
     """In the order of their ids, from the one after `after`: all, an owner's, or those of a list."""
     # An owner's stand in the order of their ids in its index: one that compared ids with theirs would be sorted.
-    whose = [theirs.column == theirs.principal_id] if isinstance(theirs, Owner) else are_theirs(MERCHANT.c.merchant_id, theirs)
+    whose = (
+        [theirs.column == theirs.principal_id]
+        if isinstance(theirs, Owner)
+        else are_theirs(MERCHANT.c.merchant_id, theirs)
+    )
     query = select(MERCHANT).where(*whose)
     if after is not None:
         query = query.where(MERCHANT.c.merchant_id > after)

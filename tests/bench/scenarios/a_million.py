@@ -149,7 +149,7 @@ def _asks(numbers: range, plan: Plan) -> list[Ask]:
         return {"name": str(CredentialName(merchant_id(others[number % len(others)]), Slot.SECONDARY_HMAC_KEY))}
 
     def rotation(number: int) -> dict[str, Any]:
-        return {"parent": merchant_name(merchant_id(others[number % len(others)]))}
+        return {"name": merchant_name(merchant_id(others[number % len(others)])), "kind": "HMAC_KEY"}
 
     return [
         Ask(_RENEW, _RENEW, renewed, max(1, plan.working_set // 4), goal=GOAL_CPU),
