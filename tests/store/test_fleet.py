@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from support.databases import Database
 
+from keysvc.model.errors import StoreUnavailable
 from keysvc.model.fleet import DueSlot, FleetTimes, SlotSummary
 from keysvc.model.principals import PrincipalKind
 from keysvc.model.records import KeyRecord, MerchantRecord, SlotRecord, SlotState
@@ -184,6 +185,17 @@ def test_an_empty_fleet_has_no_numbers(store: Store) -> None:
     assert (0, {}, (0, 0), 0, []) == (
         found.merchants, found.slots, store.due_counts(NOON, NOON), store.retiring(NOON), store.due(None, 9, NOON, None)
     )  # fmt: skip
+
+
+def test_what_counts_every_row_may_take_longer_than_what_a_verification_reads(store: Store, database: Database) -> None:
+    if not database.is_sqlite:
+
+        def slowly(connection: Connection) -> float:
+            return float(connection.exec_driver_sql("SELECT 1 FROM pg_sleep(1.3)").scalar_one())
+
+        assert 1 == store._count(slowly)
+        with pytest.raises(StoreUnavailable):
+            store._read(slowly)
 
 
 @pytest.mark.parametrize("after", [None, DueSlot(NOON - DAY / 6, "m-100", Slot.API_PASSWORD)])

@@ -133,6 +133,22 @@ def store(crowded: Database) -> Store:
 
 Work = Callable[[Store], object]
 
+
+def _old_keys(connection: Connection) -> object:
+    return rekeying.batch(connection, Purpose.WRAPPING, KeyRecord, 1, (MIDWAY, SLOTS[0], 2), 50)
+
+
+def _change(store: Store) -> None:
+    """What a renewal asks."""
+    with store.change() as change:
+        change.done_request("admin", "r-70")
+        change.holdings(MIDWAY)
+        change.uses(MIDWAY)
+        change.put_slot(a_slot(SLOTS[0], 2, MIDWAY))
+        change.delete_keys(MIDWAY, SLOTS[0], [1])
+        change.put_key(a_key(SLOTS[0], 2, MIDWAY))
+
+
 READS: dict[str, Work] = {
     "merchants, the first page": lambda store: store.merchants(None, 51),
     "merchants, a deep page": lambda store: store.merchants(MIDWAY, 51),
@@ -170,23 +186,8 @@ WRITES: dict[str, Work] = {
     "uses are folded": lambda store: store.fold_uses(NOON),
     "what is past is forgotten": lambda store: store.forget_before(NOON, NOON, MANY - 100),
     "a JWT is used": lambda store: store.use_jwt("p-70", bytes(32), NOON),
-    "a change": lambda store: _change(store),
+    "a change": _change,
 }
-
-
-def _old_keys(connection: Connection) -> object:
-    return rekeying.batch(connection, Purpose.WRAPPING, KeyRecord, 1, (MIDWAY, SLOTS[0], 2), 50)
-
-
-def _change(store: Store) -> None:
-    """What a renewal asks."""
-    with store.change() as change:
-        change.done_request("admin", "r-70")
-        change.holdings(MIDWAY)
-        change.uses(MIDWAY)
-        change.put_slot(a_slot(SLOTS[0], 2, MIDWAY))
-        change.delete_keys(MIDWAY, SLOTS[0], [1])
-        change.put_key(a_key(SLOTS[0], 2, MIDWAY))
 
 
 @pytest.mark.parametrize("what", [*READS, *WRITES])

@@ -129,7 +129,7 @@ def _rows_of_before() -> Iterator[tuple[str, Row]]:
     yield "request", {"principal": "admin", "request_id": "r-1", "resource": "merchants/m", "version": 1, "time": START}
 
 
-@pytest.mark.parametrize("before", ["0001", "0002", "0003"])
+@pytest.mark.parametrize("before", ["0001", "0002", "0003", "0004"])
 def test_rows_of_before_keep_their_macs(filled: Database, before: str) -> None:
     _to(filled, before)
     assert (before, "0005") == schema.upgrade(filled.engine())

@@ -31,7 +31,7 @@ from keysvc.store.epoch import CHANGE, EpochReader
 from keysvc.store.queries import KEY, Owner, Theirs
 from keysvc.store.rekeying import BINDING
 from keysvc.store.rows import table_of
-from keysvc.store.tidying import AT_ONCE, delete_some
+from keysvc.store.tidying import delete_some
 from keysvc.store.uses import upsert
 
 USED_JWT = table_of(own_tables.UsedJwt)
@@ -210,7 +210,7 @@ class Store:
         self._delete_all(CHANGE, CHANGE.c.epoch <= newest - changes_kept)
 
     def _delete_all(self, table: Table, which: ColumnElement[bool]) -> None:
-        self._until_done(lambda connection: delete_some(connection, table, which) >= AT_ONCE)
+        self._until_done(lambda connection: delete_some(connection, table, which))
 
     def bindings(self) -> dict[tuple[str, int], bytes]:
         """Check values of the token keys that this database was written with, by (purpose, generation)."""

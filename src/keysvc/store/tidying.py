@@ -7,8 +7,8 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, select, tuple_
 AT_ONCE = 5_000
 
 
-def delete_some(connection: Connection, table: Table, *which: ColumnElement[bool]) -> int:
-    """Deletes these, but what another transaction holds, and no more than AT_ONCE; returns how many."""
+def delete_some(connection: Connection, table: Table, *which: ColumnElement[bool]) -> bool:
+    """Deletes these, but what another transaction holds, AT_ONCE at most. Tells whether there may be more."""
     key = tuple(table.primary_key)
     some = select(*key).where(*which).limit(AT_ONCE).with_for_update(skip_locked=True)
-    return connection.execute(delete(table).where(tuple_(*key).in_(some))).rowcount
+    return connection.execute(delete(table).where(tuple_(*key).in_(some))).rowcount >= AT_ONCE
