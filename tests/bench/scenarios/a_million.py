@@ -33,7 +33,7 @@ from keysvc.model.fleet import DueSlot
 from keysvc.model.names import CredentialName, merchant_name
 from keysvc.model.paging import encode_page_token
 from keysvc.model.slots import Slot
-from keysvc.service.cache import MERCHANTS
+from keysvc.service.remembered import MERCHANTS
 
 SECTION = "K"
 IN_FLIGHT = 16
