@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -235,13 +235,13 @@ class Store:
             return query(connection, *args, **kwargs)
 
     def _count(self, query: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """A read that goes through rows of all merchants, and may take longer than one that a verification waits for.
+        """A read that goes through rows of all merchants, and may take longer than one that a verification waits for."""
+        with self._reach.visit(), self._counting() as connection:
+            return query(connection, *args, **kwargs)
 
-        In a transaction where there is more than one writer at a time: PostgreSQL takes the time from it.
-        """
-        connection = self._reader.connect() if self._beside.dialect.name == "sqlite" else self._beside.begin()
-        with self._reach.visit(), connection as counting:
-            return query(counting, *args, **kwargs)
+    def _counting(self) -> AbstractContextManager[Connection]:
+        """PostgreSQL gives more time to transactions only. In SQLite one would keep writers out."""
+        return self._reader.connect() if self._beside.dialect.name == "sqlite" else self._beside.begin()
 
     @contextmanager
     def _writing(self, engine: Engine | None = None) -> Iterator[Connection]:
