@@ -235,7 +235,7 @@ class Store:
             return query(connection, *args, **kwargs)
 
     def _count(self, query: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """A read that goes through rows of all merchants, and may take longer than one that a verification waits for."""
+        """A read that goes through rows of all merchants: it may take longer than one that a verification waits for."""
         with self._reach.visit(), self._counting() as connection:
             return query(connection, *args, **kwargs)
 
