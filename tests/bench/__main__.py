@@ -19,6 +19,7 @@ from bench.cores import Cores
 from bench.figures import Line, Loaded, Plan, Steps
 from bench.populate import populate
 from bench.scenarios import (
+    a_million,
     before_after,
     creates,
     databases,
@@ -36,11 +37,11 @@ BEFORE = "12d0c73"
 """The last commit at which every caller was an administrator."""
 FULL = Plan(
     warm_ups=1, rounds=15, seconds=1.0, few=1_000, many=100_000, working_set=200, creates=100, asks=1_000,
-    before=BEFORE, finer=3, headline=7,
+    before=BEFORE, finer=3, headline=7, most=1_000_000, callers=12_000,
 )  # fmt: skip
 QUICK = Plan(
     warm_ups=0, rounds=1, seconds=0.2, few=50, many=100, working_set=10, creates=10, asks=5, before=BEFORE, finer=1,
-    headline=1,
+    headline=1, most=200, callers=10,
 )  # fmt: skip
 
 Scenario = Callable[[Path, Plan, Cores, Steps], Sequence[Line]]
@@ -58,6 +59,7 @@ class Section(StrEnum):
     H = "H"
     I = "I"  # noqa: E741 - the letter of a section
     J = "J"
+    K = "K"
 
 
 SCENARIOS: dict[Section, Scenario] = {
@@ -70,6 +72,7 @@ SCENARIOS: dict[Section, Scenario] = {
     Section.H: workers.run,
     Section.I: revokes.run,
     Section.J: databases.run,
+    Section.K: a_million.run,
 }
 BY_H2LOAD = (Section.A, Section.D, Section.G, Section.H, Section.J)
 

@@ -33,6 +33,10 @@ class Plan:
     """Rounds of that comparison in the place of each, shorter by as much: a ratio so near to its goal needs many."""
     headline: int
     """Rounds of section A, which has the most to measure in each."""
+    most: int
+    """Merchants on PostgreSQL."""
+    callers: int
+    """Of those merchants: more than a worker remembers."""
 
     @property
     def few_numbers(self) -> range:

@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import grpc
 
@@ -18,6 +19,23 @@ from keysvc.v1.credential_service_pb2_grpc import CredentialServiceStub
 from keysvc.v1.merchant_service_pb2_grpc import MerchantServiceStub
 
 _KEY_BYTES = 32
+
+
+def new_key() -> bytes:
+    return secrets.token_bytes(_KEY_BYTES)
+
+
+def write_key(home: Path, key: bytes) -> None:
+    """Beside a home whose merchants all have it, for `read_key`."""
+    _key_file(home).write_text(key.hex())
+
+
+def read_key(home: Path) -> bytes:
+    return bytes.fromhex(_key_file(home).read_text())
+
+
+def _key_file(home: Path) -> Path:
+    return home.with_name(f"{home.name}.key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +58,7 @@ class KnownKey:
 def make_key(target: Target, merchant_id: str) -> KnownKey:
     """A new merchant, active, with a key of HMAC-SHA256."""
     name = str(CredentialName(merchant_id, Slot.PRIMARY_HMAC_KEY))
-    known = KnownKey(name, secrets.token_bytes(_KEY_BYTES))
+    known = KnownKey(name, new_key())
     with grpc.insecure_channel(target.address) as channel:
         merchants = MerchantServiceStub(channel)  # type: ignore[no-untyped-call]
         credentials = CredentialServiceStub(channel)  # type: ignore[no-untyped-call]

@@ -118,7 +118,7 @@ def test_a_date_that_has_passed_ends_nothing(service: Service, due: datetime, cl
     secret = service.create(rotate_before=due)
     clock.forward(100 * DAY)
     assert "VALID" == service.verdict(secret, HMAC)
-    assert 1 == service.store.overdue(clock.time)
+    assert (1, 1) == service.store.due_counts(clock.time, clock.time)
 
 
 def test_a_swap_takes_the_dates_along(service: Service, due: datetime) -> None:

@@ -10,6 +10,7 @@ from support.databases import Database
 from keysvc.model.errors import DecryptFailed, TooManyRetiring
 from keysvc.model.names import CredentialName
 from keysvc.model.slots import Slot
+from keysvc.service.maintenance import EXPIRE_EVERY
 from service.parts import AES, API_KEY, CALLER, HMAC, SECOND_HMAC, Clock, Service, both_databases
 
 HOUR = timedelta(hours=1)
@@ -116,6 +117,22 @@ def test_maintenance_erases_what_has_expired_and_says_so(service: Service, datab
     told = {(row["principal"], row["method"], row["resource"], row["version"], row["outcome"]) for row in events}
     name = "merchants/m/credentials/primary-hmac-key"
     assert {("keysvc", "expire", name, 1, "OK"), ("keysvc", "expire", name, 2, "OK")} == told
+
+
+def test_more_keys_than_a_round_erases_are_erased_in_the_rounds_after_it(
+    service: Service, database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a fleet's overlaps, which end together, keep nothing else from its turn."""
+    monkeypatch.setattr("keysvc.service.maintenance.EXPIRE_AT_ONCE", 2)
+    service.create()
+    for _ in range(4):
+        service.renew(HMAC, HOUR)
+    clock.forward(HOUR)
+    left = []
+    for second in range(EXPIRE_EVERY + 1, EXPIRE_EVERY + 5):
+        service.maintenance._round(second)
+        left.append(database.count("credential_key"))
+    assert [3, 1, 1, 1] == left
 
 
 def test_five_keys_may_retire_at_once_and_a_sixth_is_refused(service: Service, clock: Clock) -> None:

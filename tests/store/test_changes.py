@@ -241,6 +241,17 @@ def test_requests_are_forgotten_when_they_are_older_than_asked(store: Store) -> 
         assert (None, ("merchants/m", 1)) == (change.done_request("admin", "old"), change.done_request("admin", "kept"))
 
 
+def test_more_than_is_forgotten_at_once_is_forgotten_to_the_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keysvc.store.tidying.AT_ONCE", 2)
+    with store.change() as change:
+        change.add_merchant(a_merchant())
+        for number in range(5):
+            change.remember_request("admin", f"r-{number}", "merchants/m", 1, NOON)
+    store.forget_before(NOON, NOON + timedelta(days=1), 10)
+    with store.change() as change:
+        assert [None] * 5 == [change.done_request("admin", f"r-{number}") for number in range(5)]
+
+
 def _in_threads(work: Callable[[int], None]) -> None:
     """Runs it in all threads at once; raises what any of them raised."""
     failed: list[BaseException] = []

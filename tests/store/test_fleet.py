@@ -9,9 +9,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from support.databases import Database
 
+from keysvc.model.errors import StoreUnavailable
 from keysvc.model.fleet import DueSlot, FleetTimes, SlotSummary
 from keysvc.model.principals import PrincipalKind
 from keysvc.model.records import KeyRecord, MerchantRecord, SlotRecord, SlotState
@@ -156,7 +157,7 @@ def test_a_date_that_passes_is_due_from_its_microsecond_on(store: Store) -> None
     for offset, listed in ((-MICROSECOND, 0), (timedelta(), 1), (MICROSECOND, 1)):
         elsewhere = (NOON + offset).astimezone(timezone(timedelta(hours=5, minutes=45)))
         for before in (NOON + offset, elsewhere):
-            assert (listed, listed) == (len(store.due(None, 9, before, None)), store.overdue(before))
+            assert (listed, listed) == (len(store.due(None, 9, before, None)), store.due_counts(before, before)[1])
     assert [DueSlot(NOON, "m", Slot.PRIMARY_HMAC_KEY)] == store.due(None, 9, datetime.max.replace(tzinfo=UTC), None)
 
 
@@ -174,15 +175,27 @@ def test_a_summary_is_what_counting_the_rows_gives(store: Store, seed: int) -> N
             assert sum(fleet.is_of(name, theirs) for name in fleet.merchants) == found.merchants
             assert fleet.summary(times, theirs) == found.slots
         everything = fleet.summary(times, None).values()
-        told = (store.overdue(times.now), store.retiring(times.now))
-        assert (sum(slot.overdue for slot in everything), sum(slot.retiring_keys for slot in everything)) == told
+        overdue, due = sum(slot.overdue for slot in everything), sum(slot.due for slot in everything)
+        assert (overdue, overdue + due) == store.due_counts(times.now, times.due_before)
+        assert sum(slot.retiring_keys for slot in everything) == store.retiring(times.now)
 
 
 def test_an_empty_fleet_has_no_numbers(store: Store) -> None:
     found = store.summary(FleetTimes(NOON, NOON, NOON), None)
-    assert (0, {}, 0, 0, []) == (
-        found.merchants, found.slots, store.overdue(NOON), store.retiring(NOON), store.due(None, 9, NOON, None)
+    assert (0, {}, (0, 0), 0, []) == (
+        found.merchants, found.slots, store.due_counts(NOON, NOON), store.retiring(NOON), store.due(None, 9, NOON, None)
     )  # fmt: skip
+
+
+def test_what_counts_every_row_may_take_longer_than_what_a_verification_reads(store: Store, database: Database) -> None:
+    if not database.is_sqlite:
+
+        def slowly(connection: Connection) -> float:
+            return float(connection.exec_driver_sql("SELECT 1 FROM pg_sleep(1.3)").scalar_one())
+
+        assert 1 == store._count(slowly)
+        with pytest.raises(StoreUnavailable):
+            store._read(slowly)
 
 
 @pytest.mark.parametrize("after", [None, DueSlot(NOON - DAY / 6, "m-100", Slot.API_PASSWORD)])

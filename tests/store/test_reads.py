@@ -130,7 +130,7 @@ def test_a_read_does_not_wait_for_a_change_and_sees_none_of_it(store: Store) -> 
         assert before == store.holdings("m")
         assert ([a_merchant()], None) == (store.merchants(None, 10), store.principal("admin"))
         assert {} == store.uses("m")
-        assert 0 == store.overdue(NOON)
+        assert (0, 0) == store.due_counts(NOON, NOON)
         assert time.monotonic() - began < SOON
 
 
@@ -166,7 +166,7 @@ def test_a_key_is_expired_from_its_expire_time_on(store: Store, microseconds: in
         change.add_slot(a_slot(version=2))
         change.add_key(replace(a_key(), expire_time=NOON))
         change.add_key(a_key(version=2))
-    found = store.expired_keys(NOON + timedelta(microseconds=microseconds))
+    found = store.expired_keys(NOON + timedelta(microseconds=microseconds), 9)
     assert [("m", Slot.PRIMARY_HMAC_KEY, version) for version in expired] == found
 
 

@@ -24,7 +24,7 @@ from keysvc.store import schema
 from keysvc.store.engine import open_engine
 from store.gated import until
 
-NEWEST = "0004"
+NEWEST = "0005"
 _UPGRADE = """
 import sys
 from keysvc.store import schema

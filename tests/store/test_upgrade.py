@@ -1,4 +1,4 @@
-"""A database of schema 0001, 0002 or 0003 with rows in it is brought to 0004, and nothing in it changes its meaning.
+"""A database of schema 0001 to 0004 with rows in it is brought to 0005, and nothing in it changes its meaning.
 
 The rows and the bytes that their MACs cover are written here as 0001 and 0002 had them, apart from the code of today.
 """
@@ -129,10 +129,10 @@ def _rows_of_before() -> Iterator[tuple[str, Row]]:
     yield "request", {"principal": "admin", "request_id": "r-1", "resource": "merchants/m", "version": 1, "time": START}
 
 
-@pytest.mark.parametrize("before", ["0001", "0002", "0003"])
+@pytest.mark.parametrize("before", ["0001", "0002", "0003", "0004"])
 def test_rows_of_before_keep_their_macs(filled: Database, before: str) -> None:
     _to(filled, before)
-    assert (before, "0004") == schema.upgrade(filled.engine())
+    assert (before, "0005") == schema.upgrade(filled.engine())
     store = filled.store()
     found: list[Any] = [*store.merchants(None, 10), *store.principals(None, 10)]
     for merchant_id in ("m", "n"):
@@ -285,10 +285,10 @@ def test_an_upgrade_that_fails_midway_leaves_0001_as_it_was(filled: Database, in
     with pytest.raises(KeysvcError):
         schema.upgrade(filled.engine())
     assert before == {table: filled.rows(table) for table in before}
-    with pytest.raises(Misconfigured, match="at schema 0001 and this version needs 0004"):
+    with pytest.raises(Misconfigured, match="at schema 0001 and this version needs 0005"):
         schema.require_newest(filled.engine())
     filled.execute(f"DROP TABLE {in_the_way}")
-    assert ("0001", "0004") == schema.upgrade(filled.engine())
+    assert ("0001", "0005") == schema.upgrade(filled.engine())
 
 
 def test_an_upgrade_that_fails_midway_leaves_0002_as_it_was(filled: Database) -> None:
@@ -299,7 +299,7 @@ def test_an_upgrade_that_fails_midway_leaves_0002_as_it_was(filled: Database) ->
         schema.upgrade(filled.engine())
     assert before == {table: filled.rows(table) for table in before}
     filled.execute("DROP TABLE credential_use")
-    assert ("0002", "0004") == schema.upgrade(filled.engine())
+    assert ("0002", "0005") == schema.upgrade(filled.engine())
 
 
 def test_a_slot_of_before_is_found_with_its_keys_in_their_order(filled: Database) -> None:

@@ -13,6 +13,7 @@ from support.databases import Database
 from keysvc.model.uses import EVER, HOUR, TEN_MINUTES, Tally, Use, Uses, step_of
 from keysvc.store import uses
 from keysvc.store.store import Store
+from keysvc.store.tidying import AT_ONCE
 from store.records import A_USE, NOON, a_key, a_merchant, add_filled_slot
 
 MICROSECOND = timedelta(microseconds=1)
@@ -91,7 +92,7 @@ def test_what_is_folded_joins_what_was_folded_before(store: Store) -> None:
 
 
 def test_more_than_is_folded_at_once_is_folded_to_the_end(store: Store) -> None:
-    count = uses._AT_ONCE + 500
+    count = AT_ONCE + 500
     many = {_use(NOON - DAY)._replace(fingerprint=f"{number}"): Tally(1, NOON) for number in range(count)}
     store.add_uses(many)
     store.fold_uses(NOON)

@@ -117,9 +117,9 @@ class Parts(Collector):
 
     def _rotation(self) -> Iterator[Metric]:
         store, now = self.core.store, self.core.now()
-        overdue, in_a_week = store.overdue(now), store.overdue(now + SOON)
+        overdue, in_a_week = store.due_counts(now, now + SOON)
         yield _gauge("keysvc_credentials_overdue", "Credentials past their rotate_before.", overdue)
-        soon = max(0, in_a_week - overdue)
+        soon = in_a_week - overdue
         yield _gauge("keysvc_credentials_due", "Credentials whose rotate_before comes within a week.", soon)
         yield _gauge("keysvc_keys_retiring", "Renewed keys whose overlap has not ended.", store.retiring(now))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TypeVar
 
 from keysvc.hsm.token import Token
 from keysvc.model.hsm_keys import HSM_KEYS
@@ -17,14 +16,10 @@ from keysvc.model.names import merchant_name, principal_name
 from keysvc.model.principals import PrincipalRecord
 from keysvc.service.integrity import Sealer
 from keysvc.service.known import Known
+from keysvc.service.remembered import MERCHANTS, Remembered
 from keysvc.service.views import MerchantView, checked_view
 from keysvc.store.store import Store
 
-K = TypeVar("K")
-V = TypeVar("V")
-
-MERCHANTS = 20_000
-"""Merchants remembered at most, the oldest forgotten first."""
 HEADERS = 10_000
 """Authenticated headers remembered at most."""
 
@@ -49,7 +44,7 @@ class Cache:
         self._lock = threading.Lock()
         self._epoch = 0
         self._moves = 0
-        self._merchants: dict[str, MerchantView] = {}
+        self._merchants = Remembered()
         self._headers: dict[bytes, Known] = {}
         self.merchant_lookups = Lookups()
         self.header_lookups = Lookups()
@@ -109,7 +104,9 @@ class Cache:
     def remember_header(self, key: bytes, known: Known, as_of: int) -> None:
         with self._lock:
             if self._moves == as_of:
-                _put(self._headers, key, known, HEADERS)
+                self._headers[key] = known
+                if len(self._headers) > HEADERS:
+                    del self._headers[next(iter(self._headers))]
 
     def _checked(self, record: PrincipalRecord | None) -> PrincipalRecord | None:
         if record is None:
@@ -126,7 +123,7 @@ class Cache:
         view = checked_view(holdings, self._sealer)
         with self._lock:
             if self._moves == as_of:
-                _put(self._merchants, merchant_id, view, MERCHANTS)
+                self._merchants.put(merchant_id, view)
         return view
 
     def _moved(self, epoch: int) -> None:
@@ -156,10 +153,8 @@ class Cache:
     def _forget(self, subjects: set[str] | None) -> list[MerchantView]:
         """Forgets what changed, or everything where that is not known; returns the merchants forgotten."""
         if subjects is None:
-            gone = list(self._merchants.values())
-            self._merchants.clear()
             self._headers.clear()
-            return gone
+            return self._merchants.clear()
         merchants, principals = merchant_name(""), principal_name("")
         changed = {subject.removeprefix(principals) for subject in subjects if subject.startswith(principals)}
         if changed:
@@ -167,10 +162,4 @@ class Cache:
             kept = ((key, known) for key, known in self._headers.items() if known.record.principal_id not in changed)
             self._headers = dict(kept)
         names = [subject.removeprefix(merchants) for subject in subjects if subject.startswith(merchants)]
-        return [view for name in names if (view := self._merchants.pop(name, None))]
-
-
-def _put(kept: dict[K, V], key: K, value: V, capacity: int) -> None:
-    kept[key] = value
-    if len(kept) > capacity:
-        del kept[next(iter(kept))]
+        return [view for name in names if (view := self._merchants.pop(name))]

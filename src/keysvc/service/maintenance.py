@@ -27,6 +27,8 @@ CHANGES_KEPT = 100_000
 """A replica that is further behind forgets everything, and reads anew."""
 ROUND_SECONDS = 1.0
 EXPIRE_EVERY = 60
+EXPIRE_AT_ONCE = 200
+"""Keys in one round; while there are more, every round erases some, and what else a round does has its turn."""
 FORGET_EVERY = 3600
 SIGN_SECONDS = 60
 """Between two signatures over the audit record, where there are events to sign."""
@@ -86,6 +88,8 @@ class Maintenance:
         self._audit = AuditWatch(store, signer, now)
         self._anchoring: Anchoring | None = None
         self._anchor_every = SIGN_SECONDS
+        self._expiring = False
+        """Whether there were more keys to erase than one round does."""
         self._stopped = threading.Event()
         self._threads = [
             threading.Thread(target=work, name=name, daemon=True)
@@ -109,14 +113,17 @@ class Maintenance:
         self._round(0)
 
     def expire(self) -> int:
-        """Erases the keys whose overlap has ended; they verify nothing already. Returns how many."""
+        """Erases keys whose overlap has ended, EXPIRE_AT_ONCE at most; they verify nothing already. Tells how many."""
         caller = itself("expire")
-        expired = self._store.expired_keys(self._now())
+        expired = self._store.expired_keys(self._now(), EXPIRE_AT_ONCE)
         for merchant_id, slot, version in expired:
             with self._store.change() as change:
                 if change.delete_keys(merchant_id, slot, [version]):
                     record(change, caller, str(CredentialName(merchant_id, slot)), version=version, time=self._now())
         return len(expired)
+
+    def _expire(self) -> None:
+        self._expiring = self.expire() >= EXPIRE_AT_ONCE
 
     def _write_uses(self) -> None:
         while not self._stopped.wait(FLUSH_SECONDS):
@@ -134,8 +141,8 @@ class Maintenance:
     def _round(self, second: int) -> None:
         """Round 0 is the last: it does what every round does, and has the record signed."""
         self._attempt(self._reporter.flush)
-        if second % EXPIRE_EVERY == 1:
-            self._attempt(self.expire)
+        if second % EXPIRE_EVERY == 1 or self._expiring:
+            self._attempt(self._expire)
         if second % FORGET_EVERY == 1:
             self._attempt(self._forget)
         self._attempt(self._audit.sign if second % SIGN_SECONDS == 0 else self._audit.look)

@@ -143,8 +143,10 @@ def outside(connection: Connection) -> object:
     One statement, and so of one instant: an event that is being added is seen with its end, or not at all.
     """
     end = select(TAIL.c.sequence).scalar_subquery()
-    stray = select(EVENT.c.sequence).where(or_(EVENT.c.sequence < 1, EVENT.c.sequence > end))
-    return connection.scalar(stray.order_by(EVENT.c.sequence).limit(1))
+    first = select(EVENT.c.sequence).order_by(EVENT.c.sequence).limit(1)
+    # Each by the index: of either condition, PostgreSQL would go through all events in their order.
+    before, after = (first.where(where).subquery() for where in (EVENT.c.sequence < 1, EVENT.c.sequence > end))
+    return connection.scalar(select(before.c.sequence).union_all(select(after.c.sequence)))
 
 
 def _read(

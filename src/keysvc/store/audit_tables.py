@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, CheckConstraint, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, text
 from sqlmodel import Field, SQLModel
 
 from keysvc.store.columns import UtcDateTime
@@ -14,12 +14,13 @@ class AuditEvent(SQLModel, table=True):
     """model.audit.ChainedEvent, in the order of the transactions."""
 
     __tablename__ = "audit_event"
+    __table_args__ = (Index("ix_audit_event_resource", "resource", postgresql_ops={"resource": "text_pattern_ops"}),)
 
     sequence: int = Field(primary_key=True, sa_type=BigInteger)
     time: datetime = Field(sa_type=UtcDateTime)
     principal: str
     method: str
-    resource: str = Field(index=True)
+    resource: str
     version: int
     outcome: str
     reason: str

@@ -23,6 +23,7 @@ from keysvc.store.epoch import CHANGE, EPOCH
 from keysvc.store.queries import KEY, MERCHANT, PRINCIPAL, SLOT, TOKENS
 from keysvc.store.rekeying import HsmKeyRows
 from keysvc.store.rows import table_of, to_row
+from keysvc.store.tidying import delete_some
 from keysvc.store.uses import USE
 
 REQUEST = table_of(own_tables.Request)
@@ -113,8 +114,10 @@ class Change:
         ended = self._connection.execute(these).scalars().all()
         # A secret that was imported again, after a swap moved it, stands in both slots, under one fingerprint.
         left = select(KEY.c.fingerprint).where(KEY.c.merchant_id == merchant_id)
-        uses.forget(
+        # What another transaction holds is left behind, and goes with `uses.forget_ended`.
+        delete_some(
             self._connection,
+            USE,
             USE.c.merchant_id == merchant_id,
             USE.c.fingerprint.in_(ended),
             USE.c.fingerprint.not_in(left),

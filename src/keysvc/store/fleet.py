@@ -29,10 +29,12 @@ def due(connection: Connection, after: DueSlot | None, limit: int, before: datet
     return [DueSlot(row.rotate_before, row.merchant_id, Slot(row.slot)) for row in rows]
 
 
-def overdue(connection: Connection, now: datetime) -> int:
-    """How many are past their date."""
-    query = select(func.count()).select_from(SLOT).where(_ACTIVE, SLOT.c.rotate_before <= now)
-    return connection.execute(query).scalar_one()
+def due_counts(connection: Connection, now: datetime, soon: datetime) -> tuple[int, int]:
+    """How many are past their date, and how many will be by then: in one look at those that have one."""
+    past = func.coalesce(_count_of(SLOT.c.rotate_before <= now), 0)
+    query = select(past, func.count()).select_from(SLOT).where(_ACTIVE, SLOT.c.rotate_before <= soon)
+    overdue, due = connection.execute(query).one()
+    return overdue, due
 
 
 def retiring(connection: Connection, now: datetime) -> int:

@@ -109,7 +109,13 @@ def owned_merchant(connection: Connection, owner: Owner, merchant_id: str) -> Me
 @readable
 def merchants(connection: Connection, after: str | None, limit: int, theirs: Theirs = None) -> list[MerchantRecord]:
     """In the order of their ids, from the one after `after`: all, an owner's, or those of a list."""
-    query = select(MERCHANT).where(*are_theirs(MERCHANT.c.merchant_id, theirs))
+    # An owner's stand in the order of their ids in its index: one that compared ids with theirs would be sorted.
+    whose = (
+        [theirs.column == theirs.principal_id]
+        if isinstance(theirs, Owner)
+        else are_theirs(MERCHANT.c.merchant_id, theirs)
+    )
+    query = select(MERCHANT).where(*whose)
     if after is not None:
         query = query.where(MERCHANT.c.merchant_id > after)
     rows = connection.execute(query.order_by(MERCHANT.c.merchant_id).limit(limit)).mappings()

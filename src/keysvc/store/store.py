@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, Table, func, insert, select
 
 from keysvc.model.audit import ChainedEvent, ChainEnd, SignedHead
 from keysvc.model.errors import Overloaded
@@ -31,6 +31,7 @@ from keysvc.store.epoch import CHANGE, EpochReader
 from keysvc.store.queries import KEY, Owner, Theirs
 from keysvc.store.rekeying import BINDING
 from keysvc.store.rows import table_of
+from keysvc.store.tidying import delete_some
 from keysvc.store.uses import upsert
 
 USED_JWT = table_of(own_tables.UsedJwt)
@@ -116,14 +117,17 @@ class Store:
         """Slots with a date up to `before`, the most overdue first."""
         return self._read(fleet.due, after, limit, before, theirs)
 
-    def overdue(self, now: datetime) -> int:
-        return self._read(fleet.overdue, now)
+    def due_counts(self, now: datetime, soon: datetime) -> tuple[int, int]:
+        """How many slots are past their date, and how many will be by then."""
+        return self._count(fleet.due_counts, now, soon)
 
     def retiring(self, now: datetime) -> int:
-        return self._read(fleet.retiring, now)
+        """How many keys verify until their overlap ends."""
+        return self._count(fleet.retiring, now)
 
     def summary(self, times: FleetTimes, theirs: Theirs) -> FleetSummary:
-        return self._read(fleet.summary, times, theirs)
+        """Takes long: every row is counted."""
+        return self._count(fleet.summary, times, theirs)
 
     def principal(self, principal_id: str) -> PrincipalRecord | None:
         return self._read(queries.principal, principal_id)
@@ -165,8 +169,7 @@ class Store:
 
     def hanging(self, purpose: Purpose, generation: int) -> int:
         """Rows that hang on a generation. Reads tables from end to end."""
-        with self._reach.visit(), reader_of(self._beside).connect() as connection:
-            return rekeying.count(connection, purpose, generation)
+        return self._count(rekeying.count, purpose, generation)
 
     def add_uses(self, batch: Uses) -> None:
         if batch:
@@ -175,7 +178,10 @@ class Store:
 
     def forget_uses(self) -> None:
         """Deletes what was written down after its key's end."""
-        self._until_done(uses.forget_ended)
+        after: str | None = ""
+        while after is not None:
+            with self._writing_beside() as connection:
+                after = uses.forget_ended(connection, after)
 
     def fold_uses(self, now: datetime) -> None:
         """Folds the steps that are past into longer ones."""
@@ -189,19 +195,22 @@ class Store:
             with self._writing_beside() as connection:
                 more = some(connection)
 
-    def expired_keys(self, now: datetime) -> list[tuple[str, Slot, int]]:
-        """(merchant id, slot, version) of the keys whose overlap has ended."""
+    def expired_keys(self, now: datetime, limit: int) -> list[tuple[str, Slot, int]]:
+        """(merchant id, slot, version) of keys whose overlap has ended, those that ended first."""
         query = select(KEY.c.merchant_id, KEY.c.slot, KEY.c.version).where(KEY.c.expire_time <= now)
         with self._connected() as connection:
-            return [(row.merchant_id, Slot(row.slot), row.version) for row in connection.execute(query)]
+            rows = connection.execute(query.order_by(KEY.c.expire_time).limit(limit))
+            return [(row.merchant_id, Slot(row.slot), row.version) for row in rows]
 
     def forget_before(self, jwts_before: datetime, requests_before: datetime, changes_kept: int) -> None:
         """Deletes old request_ids, ended JWTs, and all but the newest changes."""
         newest = select(func.coalesce(func.max(CHANGE.c.epoch), 0)).scalar_subquery()
-        with self._writing_beside() as connection:
-            connection.execute(delete(REQUEST).where(REQUEST.c.time < requests_before))
-            connection.execute(delete(USED_JWT).where(USED_JWT.c.expire_time < jwts_before))
-            connection.execute(delete(CHANGE).where(CHANGE.c.epoch <= newest - changes_kept))
+        self._delete_all(REQUEST, REQUEST.c.time < requests_before)
+        self._delete_all(USED_JWT, USED_JWT.c.expire_time < jwts_before)
+        self._delete_all(CHANGE, CHANGE.c.epoch <= newest - changes_kept)
+
+    def _delete_all(self, table: Table, which: ColumnElement[bool]) -> None:
+        self._until_done(lambda connection: delete_some(connection, table, which))
 
     def bindings(self) -> dict[tuple[str, int], bytes]:
         """Check values of the token keys that this database was written with, by (purpose, generation)."""
@@ -224,6 +233,15 @@ class Store:
     def _read(self, query: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         with self._connected() as connection:
             return query(connection, *args, **kwargs)
+
+    def _count(self, query: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """A read that goes through rows of all merchants: it may take longer than one that a verification waits for."""
+        with self._reach.visit(), self._counting() as connection:
+            return query(connection, *args, **kwargs)
+
+    def _counting(self) -> AbstractContextManager[Connection]:
+        """PostgreSQL gives more time to transactions only. In SQLite one would keep writers out."""
+        return self._reader.connect() if self._beside.dialect.name == "sqlite" else self._beside.begin()
 
     @contextmanager
     def _writing(self, engine: Engine | None = None) -> Iterator[Connection]:

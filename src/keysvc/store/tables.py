@@ -95,6 +95,7 @@ class Credential(SQLModel, table=True):
             "slot",
             sqlite_where=text("rotate_before IS NOT NULL"),
             postgresql_where=text("rotate_before IS NOT NULL"),
+            postgresql_include=["state"],
         ),
     )
 
@@ -134,7 +135,12 @@ class CredentialKey(SQLModel, table=True):
             sqlite_where=text("expire_time IS NULL"),
             postgresql_where=text("expire_time IS NULL"),
         ),
-        Index("ix_credential_key_expire_time", "expire_time"),
+        Index(
+            "ix_credential_key_expire_time",
+            "expire_time",
+            sqlite_where=text("expire_time IS NOT NULL"),
+            postgresql_where=text("expire_time IS NOT NULL"),
+        ),
         CheckConstraint("slot_state = 'ACTIVE'", name="ck_credential_key_slot_state"),
         CheckConstraint(_kind_fits_slot(), name="ck_credential_key_kind"),
         CheckConstraint(

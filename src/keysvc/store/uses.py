@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, case, delete, func, select, tuple_
+from sqlalchemy import Connection, Table, case, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import Insert as PostgresqlInsert
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
@@ -17,11 +17,11 @@ from keysvc.model.uses import HOUR, TEN_MINUTES, Tally, Use, Uses
 from keysvc.store import tables
 from keysvc.store.queries import KEY
 from keysvc.store.rows import table_of
+from keysvc.store.tidying import AT_ONCE, delete_some
 
 USE = table_of(tables.CredentialUse)
 
 _IDENTITY = tuple(USE.c[name] for name in Use._fields)
-_AT_ONCE = 5_000
 FOLDED = {TEN_MINUTES: uses.FINE_FOR, HOUR: uses.HOURLY_FOR}
 """The steps that are folded, with how long they stay as they are."""
 
@@ -69,7 +69,7 @@ def fold(connection: Connection, step: int, now: datetime) -> bool:
     for longer ones only. So those that add, and replicas that fold at once, never wait for each other in a circle.
     """
     before = (now - FOLDED[step]).timestamp() - HOUR
-    some = select(*_IDENTITY).where(USE.c.step == step, USE.c.since < before).limit(_AT_ONCE)
+    some = select(*_IDENTITY).where(USE.c.step == step, USE.c.since < before).limit(AT_ONCE)
     some = some.with_for_update(skip_locked=True)
     taken = _read(
         connection.execute(delete(USE).where(tuple_(*_IDENTITY).in_(some)).returning(*USE.c)).mappings().all()
@@ -78,24 +78,23 @@ def fold(connection: Connection, step: int, now: datetime) -> bool:
     for use, tally in taken.items():
         uses.add(longer, uses.folded(use, now), tally)
     add(connection, longer)
-    return len(taken) >= _AT_ONCE
+    return len(taken) >= AT_ONCE
 
 
-def forget(connection: Connection, *which: ColumnElement[bool]) -> int:
-    """Deletes these, some at a time, but what another transaction holds; returns how many.
+def forget_ended(connection: Connection, after: str) -> str | None:
+    """Deletes what was written down after its key's end, of some merchants that come after `after`.
 
-    What is left behind is of an ended key, and goes with `forget_ended`.
+    Returns the last of them; None where none is left. So each statement looks at a part of the table, in its order.
     """
-    some = select(*_IDENTITY).where(*which).limit(_AT_ONCE).with_for_update(skip_locked=True)
-    return connection.execute(delete(USE).where(tuple_(*_IDENTITY).in_(some))).rowcount
-
-
-def forget_ended(connection: Connection) -> bool:
-    """Deletes some of what was written down after its key's end. Tells whether there may be more."""
+    ahead = USE.c.merchant_id > after
+    last = select(USE.c.merchant_id).where(ahead).order_by(USE.c.merchant_id).offset(AT_ONCE - 1).limit(1)
+    until: str | None = connection.scalar(last)
     its_key = select(KEY.c.version).where(
         KEY.c.merchant_id == USE.c.merchant_id, KEY.c.fingerprint == USE.c.fingerprint
     )
-    return forget(connection, ~its_key.exists()) >= _AT_ONCE
+    these = [ahead] if until is None else [ahead, USE.c.merchant_id <= until]
+    delete_some(connection, USE, *these, ~its_key.exists())
+    return until
 
 
 def _read(rows: Any) -> Uses:
