@@ -21,6 +21,7 @@ from bench.populate import populate
 from bench.scenarios import (
     a_million,
     before_after,
+    call_budget,
     creates,
     databases,
     headline,
@@ -60,6 +61,7 @@ class Section(StrEnum):
     I = "I"  # noqa: E741 - the letter of a section
     J = "J"
     K = "K"
+    L = "L"
 
 
 SCENARIOS: dict[Section, Scenario] = {
@@ -73,8 +75,9 @@ SCENARIOS: dict[Section, Scenario] = {
     Section.I: revokes.run,
     Section.J: databases.run,
     Section.K: a_million.run,
+    Section.L: call_budget.run,
 }
-BY_H2LOAD = (Section.A, Section.D, Section.G, Section.H, Section.J)
+BY_H2LOAD = (Section.A, Section.D, Section.G, Section.H, Section.J, Section.L)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

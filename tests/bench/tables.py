@@ -70,8 +70,8 @@ def _of_row(row: Row) -> tuple[str, ...]:
     return (
         row.what,
         f"{row.calls:,}",
-        f"{median(row.values):,.0f} {row.unit}",
-        _spread(row.values, _whole),
+        f"{_number(median(row.values))} {row.unit}",
+        _spread(row.values, _number),
         f"{_ratios(row.ratios)} of {row.ratio_to}" if row.ratios else "",
         str(row.goal) if row.goal else "",
         "".join("met" if verdict.met else "not met" for verdict in row.verdicts),
@@ -128,6 +128,10 @@ def _spread(values: Series, form: Callable[[float], str]) -> str:
 
 def _whole(value: float) -> str:
     return f"{value:,.0f}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}" if abs(value) < 10 else _whole(value)
 
 
 def _milliseconds(microseconds: float) -> str:

@@ -33,7 +33,7 @@ def echo() -> Iterator[Target]:
 
 
 VERDICTS = {
-    "A": 6, "B": 2, "C": 2, "D": 8 if is_here(BEFORE) else 0, "E": 0, "G": 6, "H": 2, "I": 2, "J": 1, "K": 5,
+    "A": 6, "B": 2, "C": 2, "D": 8 if is_here(BEFORE) else 0, "E": 0, "G": 6, "H": 2, "I": 2, "J": 1, "K": 5, "L": 0,
 }  # fmt: skip
 """How many figures of a section are held against a goal."""
 _WORST_OF = re.compile(r"\(the worst of (\d+)\)$")

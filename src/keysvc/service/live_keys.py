@@ -77,4 +77,4 @@ def empty(name: Named) -> SlotEmpty:
 
 def _require_whole(slot_view: SlotView) -> None:
     if slot_view.broken is not None:
-        raise slot_view.broken
+        raise slot_view.broken.with_traceback(None)  # it is remembered, and must not remember its callers

@@ -149,7 +149,7 @@ class MerchantTokens:
         if view.record.state is not MerchantState.ACTIVE:
             return TokenVerdict(Result.MERCHANT_NOT_ACTIVE)
         if view.tokens.broken is not None:
-            raise view.tokens.broken
+            raise view.tokens.broken.with_traceback(None)  # it is remembered, and must not remember its callers
         now = self._now()
         tried = [each for each in view.tokens.tokens if each.live(now) and token_id in (None, each.token_id)]
         if not tried:

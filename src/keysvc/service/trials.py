@@ -88,7 +88,7 @@ class Trials:
         Raises TooManyFailures where others, of the same batch perhaps, have failed too often since it began.
         """
         if trial.broken is not None:
-            raise trial.broken
+            raise trial.broken.with_traceback(None)  # it is remembered, and must not remember its callers
         self._failures.check(trial.attempt)
         self._failures.failed(trial.attempt)
         return _INVALID
