@@ -131,7 +131,7 @@ def _whole(value: float) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:.1f}" if abs(value) < 10 else _whole(value)
+    return f"{value:.1f}" if abs(value) < 10 and value != round(value) else _whole(value)
 
 
 def _milliseconds(microseconds: float) -> str:
