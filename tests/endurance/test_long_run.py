@@ -53,7 +53,7 @@ class OnPostgres(Production):
 
 @contextmanager
 def service(production: Production, sizes: Sizes) -> Iterator[Running]:
-    production.make_all()
+    production.make_anew()
     settings = {
         **production.settings,
         "KEYSVC_HANDLE_CACHE": str(KEYS_KEPT),

@@ -29,12 +29,16 @@ NETWORK_SECONDS = 0.0005
 SETTLED_SECONDS = 5.0
 
 
+@pytest.fixture(scope="session")
+def orders(tmp_path_factory: pytest.TempPathFactory) -> Faults:
+    """The one page of the process: the module maps what it is told of when it is loaded, once."""
+    return Faults(tmp_path_factory.mktemp("faults") / "orders")
+
+
 @pytest.fixture(scope="module")
-def faulty(
-    tokens: Tokens, shared_config: TokenConfig, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Module, Faults]]:
+def faulty(tokens: Tokens, shared_config: TokenConfig, orders: Faults) -> Iterator[tuple[Module, Faults]]:
     """SoftHSM behind the faulty module, in the place of the one that other tests share: a process has one SoftHSM."""
-    faults = Faults(tmp_path_factory.mktemp("faults") / "orders")
+    faults = orders
     tokens.module._call(Place.FINALIZE, None)
     os.environ[VARIABLE] = str(faults.path)
     module = Module(str(built()))

@@ -53,7 +53,7 @@ class CallCounts:
         """`methods` are the gRPC paths that are served."""
         self._calls = Counter("keysvc_calls_total", "Calls answered.", ["rpc", "code", "result"], registry=registry)
         durations = Histogram(
-            "keysvc_call_seconds", "Time of a call, from when it had a thread to its answer.", ["rpc"],
+            "keysvc_call_seconds", "Time of a call, from when its request was here to its answer.", ["rpc"],
             registry=registry, buckets=BUCKETS,
         )  # fmt: skip
         self._durations = {rpc: durations.labels(rpc).observe for rpc in (OTHER, *map(rpc_of, methods))}
