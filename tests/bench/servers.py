@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from support.program import MODULE_PATH, serving_anew
 from support.server import Client, DevServer
@@ -101,3 +103,15 @@ def program(cores: Cores, module: str, *arguments: str, source: Source = THIS_TR
             yield process
         finally:
             process.kill()
+
+
+def asked(process: subprocess.Popen[str], line: str) -> Any:
+    """What such a program answers to a line, as JSON. Raises RuntimeError where it has ended."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{line}\n")
+    process.stdin.flush()
+    answer = process.stdout.readline()
+    if not answer:
+        raise RuntimeError(f"a program of the bench ended at {line}: see above")
+    return json.loads(answer)

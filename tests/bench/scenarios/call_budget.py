@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from bench.figures import Plan, Row, Series, Steps, pairwise
 from bench.load import Question, Target, h2load
 from bench.populate import copied
 from bench.questions import read_questions
-from bench.servers import keysvc, program
+from bench.servers import asked, keysvc, program
 from keysvc.v1 import credential_service_pb2 as pb
 
 SECTION = "L"
@@ -39,7 +38,7 @@ def _measure(helper: subprocess.Popen[str], target: Target, question: Question, 
     measured: Measured = {}
     done = steps.begin("L: where a verification's time goes", plan.warm_ups + plan.rounds)
     for number in range(plan.warm_ups + plan.rounds):
-        found = _ask(helper)
+        found: dict[str, float] = asked(helper, str(_TIMES))
         found[_WIRE] = h2load(target, question, IN_FLIGHT, plan.seconds).cpu_per_call * 1e6
         batches = replace(target, method=BATCH)
         found[_WIRE_BATCH] = h2load(batches, batch, BATCHES_IN_FLIGHT, plan.seconds).cpu_per_call * 1e6
@@ -55,18 +54,6 @@ def _batch_of(question: Question) -> Question:
     request = pb.BatchVerifyHmacRequest(requests=[pb.VerifyHmacRequest.FromString(question.request)] * ITEMS)
     answer = pb.BatchVerifyHmacResponse(results=[outcome] * ITEMS)
     return Question(request.SerializeToString(), answer.SerializeToString())
-
-
-def _ask(helper: subprocess.Popen[str]) -> dict[str, float]:
-    assert helper.stdin is not None
-    assert helper.stdout is not None
-    helper.stdin.write(f"{_TIMES}\n")
-    helper.stdin.flush()
-    answer = helper.stdout.readline()
-    if not answer:
-        raise RuntimeError("bench.budget ended: see above")
-    found: dict[str, float] = json.loads(answer)
-    return found
 
 
 def _rows(measured: Measured, plan: Plan) -> list[Row]:

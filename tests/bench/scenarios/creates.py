@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import threading
 import time
@@ -19,7 +18,7 @@ from bench.figures import Goal, Plan, Row, Series, Steps, pairwise
 from bench.load import Target
 from bench.populate import copied, populate
 from bench.questions import read_merchants
-from bench.servers import keysvc, program
+from bench.servers import asked, keysvc, program
 from keysvc.model.names import CredentialName
 from keysvc.model.slots import Slot
 from keysvc.v1 import credential_service_pb2 as pb
@@ -112,14 +111,7 @@ def _together(wire: Wire, creates: int) -> tuple[list[float], float]:
 
 
 def _ask(helper: subprocess.Popen[str], job: str, times: int) -> list[float]:
-    assert helper.stdin is not None
-    assert helper.stdout is not None
-    helper.stdin.write(f"{job} {times}\n")
-    helper.stdin.flush()
-    answer = helper.stdout.readline()
-    if not answer:
-        raise RuntimeError(f"bench.in_process ended at {job}: see above")
-    taken: list[float] = json.loads(answer)
+    taken: list[float] = asked(helper, f"{job} {times}")
     return taken
 
 
