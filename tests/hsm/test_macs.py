@@ -8,6 +8,7 @@ import itertools
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pkcs11 import PKCS11Error
 from support.softhsm import Tokens
 from support.wrapped import SHA256, STDLIB_HASHES, adopted
 
@@ -24,6 +25,9 @@ MESSAGES = {"empty": b"", "short": b"order 1", "binary": bytes(range(256)), "4 M
 # 8 is the least that is taken; 64 and 128 are the hashes' blocks, above which a key is hashed first;
 # 33, 65 and 131 are no multiples of 8, to which AES key wrap pads; 1024 is the most that is taken.
 KEY_LENGTHS = (8, 19, 20, 31, 32, 33, 48, 63, 64, 65, 127, 128, 129, 131, 1024)
+
+NO_KEY = 2**31 + 1
+"""A handle that needs more than 31 bits, of nothing."""
 
 KEYS = st.integers(8, 200).flatmap(lambda length: st.binary(min_size=length, max_size=length))
 
@@ -68,6 +72,22 @@ def test_the_signer_is_right_for_fast_and_for_slow_tokens(
     connection = token._sessions.connection
     key = connection.unwrap(adopted(token, b"k" * 64, KeyShape(algorithm)))
     answer = signer.sign(connection.holder, handle_of(key), algorithm, b"order 1")
+    key.destroy()
+    assert expected_mac(b"k" * 64, b"order 1", algorithm) == answer
+
+
+@pytest.mark.softhsm
+def test_what_a_failed_mac_left_is_used_by_no_other(tokens: Tokens, token: Token) -> None:
+    """A module may write there what it likes when it fails, and give the handle of the session to another."""
+    signer, connection = Signer(tokens.module), token._sessions.connection
+    key = connection.unwrap(adopted(token, b"k" * 64, SHA256))
+    session, algorithm = connection.holder, HmacAlgorithm.HMAC_SHA256
+    signer.sign(session, handle_of(key), algorithm, b"order 1")
+    *_, at_size = signer._forms[algorithm][session.handle]  # type: ignore[attr-defined]
+    at_size._obj.value = 0
+    with pytest.raises(PKCS11Error):
+        signer.sign(session, NO_KEY, algorithm, b"order 1")
+    answer = signer.sign(session, handle_of(key), algorithm, b"order 1")
     key.destroy()
     assert expected_mac(b"k" * 64, b"order 1", algorithm) == answer
 

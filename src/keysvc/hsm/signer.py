@@ -86,6 +86,7 @@ class Signer:
         for message in messages:
             code = sign_init(handle, mechanism, used) or sign(handle, message, len(message), at_mac, at_size)
             if code != _CKR_OK:
+                self._forms[algorithm].pop(own, None)  # the module may have spoiled it, and may use the handle again
                 raise from_code(code)
             macs.append(mac.raw)
         return macs
