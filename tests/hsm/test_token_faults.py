@@ -284,6 +284,25 @@ def test_a_token_that_was_fast_and_is_slow_is_let_go_of(
     token.close()
 
 
+def test_a_token_that_unwraps_a_key_is_not_at_hand(
+    faulty: tuple[Module, Faults], faults: Faults, shared_config: TokenConfig
+) -> None:
+    """It may hang there, and whoever waits for no token must not wait behind it with a key of its own to unwrap."""
+    token = Token(faulty[0], shared_config)
+    _, new = used_and_new(token)
+    assert token.is_at_hand()
+    faults.hang(Place.UNWRAP_KEY, 1)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(assert_unavailable_soon, lambda: token.hmac(new, b"order 1"))
+        until(lambda: 1 == faults.waiting(Place.UNWRAP_KEY))
+        assert not token.is_at_hand()
+        waiting.result()
+    assert not token.is_at_hand(), "nor when the call has given up"
+    faults.none()
+    until(token.is_at_hand)
+    token.close()
+
+
 def test_sessions_are_lent_once_their_connection_is_in_use(token: Token, monkeypatch: pytest.MonkeyPatch) -> None:
     """Handles begin anew with a reset: one of the old connection may name another key in a new session."""
     link = token._sessions._link

@@ -99,9 +99,18 @@ class Sessions:
         return link.trouble.text if link.trouble else self._held_up()
 
     def is_at_hand(self) -> bool:
-        """Whether MACs are made at once, by the call's own thread: by a token that is fast, and not out of sessions."""
+        """Whether MACs are made at once, by the call's own thread: by a token that is fast, and not out of sessions.
+
+        Nor while a key is being unwrapped, which may hang: another that is used for the first time would wait for it.
+        """
         link = self._link
-        return link.trouble is None and link.connection.signer.holding and link.pool.has_idle()
+        connection = link.connection
+        return (
+            link.trouble is None
+            and connection.signer.holding
+            and link.pool.has_idle()
+            and not connection.holder_lock.locked()
+        )
 
     def figures(self) -> TokenFigures:
         """Does not ask the token, and does not block."""
