@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from keysvc.model.errors import PermissionDenied, Unauthenticated
 from keysvc.model.permissions import PERMISSIONS, PUBLIC
-from keysvc.model.principals import PrincipalKind, PrincipalState
+from keysvc.model.principals import ALL_MERCHANTS, PrincipalKind, PrincipalState
 from keysvc.model.secrets import SecretText
+from keysvc.service.access import Proof
 from keysvc.service.authority import Authority
 from keysvc.service.known import Known
 from service.parts import Service, basic, both_databases
@@ -139,6 +141,35 @@ def test_the_table_is_kept(service: Service) -> None:
             else:
                 with pytest.raises(PermissionDenied):
                     authority.grant(known, method)
+
+
+def test_what_refuses_a_caller_at_once_tells_nothing_of_what_there_is(service: Service) -> None:
+    service.add_merchant("own")
+    service.add_merchant("another")
+    admin = service.log_in(basic("admin", PASSWORD))
+    verify = "/keysvc.v1.CredentialService/VerifyHmac"
+
+    def refused(kind: PrincipalKind, *merchants: str) -> list[str]:
+        known = Known.of(replace(admin, kind=kind, merchants=merchants))
+        authority = Authority(service.store, service.sealer)
+        return [each for each in ("own", "another", "absent") if authority.refuses_at_once(known, verify, each)]
+
+    assert ["another", "absent"] == refused(PrincipalKind.SERVICE, "own")
+    assert [] == refused(PrincipalKind.ADMIN, ALL_MERCHANTS)
+    assert ["own", "another", "absent"] == refused(PrincipalKind.AUDITOR, ALL_MERCHANTS)
+
+
+def test_a_proof_is_remembered_until_it_ends(service: Service) -> None:
+    proof = Proof(basic("admin", PASSWORD), tuple, lambda: "ipv4:127.0.0.1:1")
+    assert service.access.remembered(proof) is None
+    known = service.access.authenticate(proof)
+    assert known is service.access.remembered(proof)
+    ends = replace(known, until=service.clock() + timedelta(hours=1))
+    service.cache.remember_header(service.access._key(proof), ends, service.cache.moves)
+    assert ends is service.access.remembered(proof)
+    service.clock.forward(timedelta(hours=1))
+    assert service.access.remembered(proof) is None
+    assert service.access.remembered(Proof("", tuple, lambda: "")) is None
 
 
 def _refusal(service: Service, header: str) -> tuple[str, str, dict[str, str]]:

@@ -6,6 +6,8 @@ The details are google.rpc.ErrorInfo always, BadRequest for a field, RetryInfo w
 
 from __future__ import annotations
 
+import uuid
+
 import grpc
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
@@ -68,6 +70,10 @@ def to_message(error: KeysvcError) -> status_pb2.Status:
         retry.retry_delay.FromSeconds(RETRY_SECONDS)
         details.append(retry)
     return _message(code, error.message, details)
+
+
+def new_opaque_id() -> str:
+    return uuid.uuid4().hex[:12]
 
 
 def internal(opaque_id: str) -> grpc.Status:

@@ -8,7 +8,6 @@ the log under it. Every call is told to the observer, and every refusal of a cha
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -100,9 +99,14 @@ class GuardedMethod:
             return False
         guards = self._guards
         try:
+            known = guards.access.remembered(turn.proof)
+            if known is None:
+                return False
             request = self._read(turn)
-            name = turn.name if self._about_one else _only_name(request.requests)
-            return guards.cache.is_at_hand(merchant_of(name)) and guards.access.remembers(turn.proof)
+            merchant_id = merchant_of(turn.name if self._about_one else _only_name(request.requests))
+            # Of another's merchant a caller learns nothing, not even by its taking longer whether it is remembered.
+            is_refused = guards.authority.refuses_at_once(known, self._path, merchant_id)
+            return is_refused or guards.cache.is_at_hand(merchant_id)
         except Exception:  # noqa: BLE001 - `answer` meets it again, and tells
             return False
 
@@ -195,7 +199,7 @@ class GuardedMethod:
     def _status_of(self, error: Exception) -> tuple[str, grpc.Status]:
         if isinstance(error, KeysvcError):
             return error.reason, errors.to_status(error)
-        opaque_id = uuid.uuid4().hex[:12]
+        opaque_id = errors.new_opaque_id()
         log.error("call.failed", method=self._path, id=opaque_id, exc_info=error)
         return "INTERNAL", errors.internal(opaque_id)
 

@@ -62,7 +62,7 @@ class Access:
         """
         key = self._key(proof)
         known = self._cache.header(key)
-        if known is not None and (known.until is None or self._now() < known.until):
+        if known is not None and self._holds(known):
             return known
         as_of = self._cache.moves
         if not proof.header:
@@ -75,12 +75,16 @@ class Access:
         self._cache.remember_header(key, known, as_of)
         return known
 
-    def remembers(self, proof: Proof) -> bool:
-        """Whether it was right before, so that `authenticate` most likely knows it without asking anybody."""
+    def remembered(self, proof: Proof) -> Known | None:
+        """Whose it is, where it was right before: `authenticate` most likely knows it without asking anybody."""
         try:
-            return self._cache.knows_header(self._key(proof))
+            known = self._cache.known(self._key(proof))
         except Unauthenticated:
-            return False
+            return None
+        return known if known is not None and self._holds(known) else None
+
+    def _holds(self, known: Known) -> bool:
+        return known.until is None or self._now() < known.until
 
     def _key(self, proof: Proof) -> bytes:
         """What a proof is remembered by: a hash under a key of this process. Raises Unauthenticated.

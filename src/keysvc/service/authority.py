@@ -54,6 +54,13 @@ class Authority:
         if not self._owns(known, merchant_id):
             raise NotOwner("Invalid 'merchantId': there is no such merchant for this caller")
 
+    def refuses_at_once(self, known: Known, method: str, merchant_id: str) -> bool:
+        """Whether a call on this merchant is refused whatever there is, by what is known of the caller alone."""
+        if method not in known.grants:
+            return True
+        is_listed = known.merchants is None or merchant_id in known.merchants
+        return not is_listed and known.record.kind not in _NAMED_BY_MERCHANTS
+
     def _owns(self, known: Known, merchant_id: str) -> bool:
         principal = known.record
         if principal.kind not in _NAMED_BY_MERCHANTS:

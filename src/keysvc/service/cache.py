@@ -97,9 +97,9 @@ class Cache:
             self.header_lookups.hits += 1
         return known
 
-    def knows_header(self, key: bytes) -> bool:
-        """Whether `header` would find it now. Not counted as a look-up."""
-        return key in self._headers
+    def known(self, key: bytes) -> Known | None:
+        """What `header` would find now. Not counted as a look-up."""
+        return self._headers.get(key)
 
     def remember_header(self, key: bytes, known: Known, as_of: int) -> None:
         with self._lock:
