@@ -110,6 +110,10 @@ class Call:
         if error:
             raise RuntimeError(f"gRPC's core takes no such batch: GRPC_CALL_ERROR {error}")
 
+    def break_off(self) -> None:
+        """For one that cannot be answered. Its end is told to whoever watches for it."""
+        self._call.cancel(cygrpc.StatusCode.internal, "keysvc failed to answer this call")
+
     def let_go(self) -> None:
         """After its last event: gRPC counts it as open while anybody holds on to it."""
         self._call = None

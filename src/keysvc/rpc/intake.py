@@ -124,10 +124,10 @@ class Intake:
         self._asked_for -= 1
         if not event.success:
             return  # the server stops
+        self._ask_for(event.tag)  # first: whatever becomes of this call, the next of its method must come in
         call = Call(event, self._arrival())
         self._calls.add(call)
         call.receive(partial(self._received, call, event.tag))
-        self._ask_for(event.tag)
 
     def _received(self, call: Call, path: str, event: Event) -> None:
         call.received = True
@@ -137,12 +137,15 @@ class Intake:
             return
         method, turn = self._methods[path], Turn(raw, call, call.arrived)
         if self.waiting() >= self._most:
-            self._refusing.submit(self._answer, call, method.overloaded, turn)
+            self._give(self._refusing, call, method.overloaded, turn)
         elif method.is_quick(turn):
             self._quick.append((call, method, turn))
         else:
-            call.watch(partial(self._over, call))
-            self._threads.submit(self._answer, call, method.answer, turn)
+            self._give(self._threads, call, method.answer, turn)
+
+    def _give(self, threads: ThreadPoolExecutor, call: Call, answer: Callable[[Turn], Answer], turn: Turn) -> None:
+        call.watch(partial(self._over, call))
+        threads.submit(self._answer, call, answer, turn)
 
     def _over(self, call: Call, event: Event) -> None:
         if is_cancelled(event):
@@ -152,11 +155,13 @@ class Intake:
 
     def _answer(self, call: Call, answer: Callable[[Turn], Answer], turn: Turn) -> None:
         try:
-            call.answer(answer(turn), partial(self._sent, call))
+            call.answer(_made(answer, turn), partial(self._sent, call))
         except Exception:
-            log.exception("intake.unanswered")  # gRPC does not take the answer; whoever waits for the thread must not
+            log.exception("intake.unanswered")  # gRPC does not take the answer
+            call.break_off()
+            self._sent(call, None)
 
-    def _sent(self, call: Call, _event: Event) -> None:
+    def _sent(self, call: Call, _event: Event | None) -> None:
         call.sent = True
         self._forget(call)
 
@@ -164,3 +169,13 @@ class Intake:
         if call.sent and call.over:
             self._calls.discard(call)
             call.let_go()
+
+
+def _made(answer: Callable[[Turn], Answer], turn: Turn) -> Answer:
+    """What is raised all the same is answered too: the caller waits for it, and so would the end of the server."""
+    try:
+        return answer(turn)
+    except Exception as error:
+        opaque_id = errors.new_opaque_id()
+        log.error("intake.failed", id=opaque_id, exc_info=error)
+        return errors.internal(opaque_id)
