@@ -18,7 +18,7 @@ from keysvc.rpc.intake import Intake, Method
 from keysvc.rpc.turn import Turn
 from keysvc.v1 import credential_service_pb2 as pb
 
-QUICK, SLOW = "/test/Quick", "/test/Slow"
+QUICK, SLOW, STALLS = "/test/Quick", "/test/Slow", "/test/Stalls"
 FAILS, FAILS_QUICKLY = "/test/Fails", "/test/FailsQuickly"
 SENSELESS, SENSELESS_QUICKLY = "/test/Senseless", "/test/SenselessQuickly"
 MOST = 3
@@ -55,6 +55,18 @@ class Held(Echo):
         return turn.raw
 
 
+class Stalling(Echo):
+    """Takes long, and was not to."""
+
+    def __init__(self) -> None:
+        self.threads: list[str] = []
+
+    def answer(self, turn: Turn) -> Answer:
+        self.threads.append(threading.current_thread().name)
+        time.sleep(0.1)
+        return turn.raw
+
+
 class Failing(Echo):
     """Raises, which a method must not."""
 
@@ -79,10 +91,11 @@ class Serving:
     """A server that is all intake."""
 
     def __init__(self) -> None:
-        self.held = Held()
+        self.held, self.stalling = Held(), Stalling()
         methods: dict[str, Method] = {
             QUICK: Echo(),
             SLOW: self.held,
+            STALLS: self.stalling,
             FAILS: Failing(quick=False),
             FAILS_QUICKLY: Failing(quick=True),
             SENSELESS: Senseless(quick=False),
@@ -160,6 +173,16 @@ def test_quick_calls_are_answered_while_slow_ones_hold_every_thread(serving: Ser
     assert [False, False] == [call.done() for call in slow]
     serving.held.allowed.set()
     assert [b"first", b"second"] == [call.result() for call in slow]
+
+
+def test_those_behind_a_quick_call_that_is_held_up_are_given_to_threads(
+    serving: Serving, channel: grpc.Channel
+) -> None:
+    first = _begin(channel, STALLS)
+    _until(lambda: bool(serving.stalling.threads))
+    behind = [_begin(channel, STALLS) for _ in range(3)]
+    assert [b"m"] * 4 == [call.result() for call in (first, *behind)]
+    assert {"keysvc-intake", "keysvc-call_0"} == set(serving.stalling.threads)
 
 
 def test_where_as_many_wait_as_may_the_next_is_turned_away_at_once(serving: Serving, channel: grpc.Channel) -> None:

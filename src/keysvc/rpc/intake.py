@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from time import monotonic
 from typing import Protocol
 
 import grpc
@@ -24,6 +25,8 @@ from keysvc.rpc.turn import Turn
 
 _TOGETHER = 64
 """Events that are seen to, at most, before the calls that came first are answered."""
+_HELD_UP_SECONDS = 0.05
+"""How long the calls that came in together may take until the rest of them is held up by none of them any more."""
 _REFUSING_THREADS = 2
 _NOW = 0.0
 """A deadline that has passed: what is there is taken, and nothing waited for."""
@@ -92,9 +95,17 @@ class Intake:
     def _run(self) -> None:
         while self._asked_for or self._calls:
             self._take_in()
-            quick, self._quick = self._quick, []
-            for call, method, turn in quick:
+            self._answer_quick()
+
+    def _answer_quick(self) -> None:
+        """One may be held up that was not to be. Those behind it may be held up by the same, and go to threads."""
+        quick, self._quick = self._quick, []
+        in_time = monotonic() + _HELD_UP_SECONDS
+        for call, method, turn in quick:
+            if monotonic() < in_time:
                 self._answer(call, method.answer, turn)
+            else:
+                self._give(self._threads, call, method.answer, turn)
 
     def _take_in(self) -> None:
         """Waits for an event, and sees to it and to those that are there already."""
@@ -144,8 +155,11 @@ class Intake:
             self._give(self._threads, call, method.answer, turn)
 
     def _give(self, threads: ThreadPoolExecutor, call: Call, answer: Callable[[Turn], Answer], turn: Turn) -> None:
-        call.watch(partial(self._over, call))
-        threads.submit(self._answer, call, answer, turn)
+        try:
+            call.watch(partial(self._over, call))
+            threads.submit(self._answer, call, answer, turn)
+        except Exception:
+            log.exception("intake.failed")  # no thread can be started, perhaps: one that there is comes to it
 
     def _over(self, call: Call, event: Event) -> None:
         if is_cancelled(event):
