@@ -41,7 +41,7 @@ class Queue:
             return False
         return True
 
-    def poll(self, deadline: float | None = None) -> Event | None:
+    def poll(self, deadline: float) -> Event | None:
         """The next event. Blocks until there is one, or returns None after `deadline` (time.time)."""
         event = self._queue.poll(deadline)
         return None if event.completion_type == cygrpc.CompletionType.queue_timeout else event

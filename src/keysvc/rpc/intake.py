@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from time import monotonic
+from time import monotonic, time
 from typing import Protocol
 
 import grpc
@@ -28,6 +28,8 @@ _TOGETHER = 64
 _HELD_UP_SECONDS = 0.05
 """How long the calls that came in together may take until the rest of them is held up by none of them any more."""
 _REFUSING_THREADS = 2
+_LOOK_SECONDS = 1.0
+"""After which the thread looks whether it is at its end: a call that was broken off in another thread has no event."""
 _NOW = 0.0
 """A deadline that has passed: what is there is taken, and nothing waited for."""
 _NO_REQUEST = errors.to_status(InvalidField("request", "is absent: a call brings one message"))
@@ -109,7 +111,7 @@ class Intake:
 
     def _take_in(self) -> None:
         """Waits for an event, and sees to it and to those that are there already."""
-        deadline = None
+        deadline = time() + _LOOK_SECONDS
         for _ in range(_TOGETHER):
             event = self._queue.poll(deadline)
             if event is None:
