@@ -19,6 +19,7 @@ import pkcs11
 from pkcs11 import Attribute, Session, Token
 
 from keysvc.hsm import attributes, keyring, lacks, leaks, offers
+from keysvc.hsm.fair_lock import FairLock
 from keysvc.hsm.handles import HandleCache
 from keysvc.hsm.keyring import Keyring
 from keysvc.hsm.keys import BoundKey, WrappedKey, handle_of
@@ -57,7 +58,7 @@ class Connection:
     token: Token
     login: Session
     holder: Session
-    holder_lock: threading.Lock
+    holder_lock: FairLock
     keyring: Keyring
     handles: HandleCache
     signer: Signer
@@ -186,7 +187,7 @@ def _set_up(module: Module, config: TokenConfig, token: Token, login: Session) -
         token=token,
         login=login,
         holder=holder,
-        holder_lock=threading.Lock(),
+        holder_lock=FairLock(),
         keyring=_right_keys(login, lacking, known=()),
         handles=HandleCache(config.handle_cache),
         signer=Signer(module),
