@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -48,6 +49,8 @@ _ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 GC_THRESHOLD = 20_000
 """Objects made between two runs of the youngest generation's collector: calls leave few cycles, and many objects."""
+GIVE_WAY_SECONDS = 0.0005
+"""How long a thread keeps the GIL that another waits for: what writes the log must not keep the intake for 5 ms."""
 
 
 CallLook = Callable[[CallLine], str]
@@ -153,6 +156,7 @@ def serve(settings: Settings, load: Callable[[], Module], config: TokenConfig, f
     # Blocked in every thread, also those of the module, and waited for below: a handler of Python's could be kept from
     # running by the wait.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
+    sys.setswitchinterval(GIVE_WAY_SECONDS)
     # Files that cannot be served are told before the token is asked for anything.
     server_config = replace(_server_config(settings), shares_port=front.shares_port)
     with ExitStack() as stack:
