@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from support.processes import children_of
 from support.program import MODULE_PATH, serving_anew
 from support.server import Client, DevServer
 
@@ -79,14 +80,10 @@ def workers(home: Path, number: int, *cores: int) -> Iterator[Target]:
         with on_cores(*cores):
             running = stack.enter_context(serving_anew(f"serve --workers {number}", settings, home))
         stack.callback(running.stop)
-        pids = _children(running.process.pid) or (running.process.pid,)
+        pids = tuple(children_of(running.process.pid)) or (running.process.pid,)
         with Client(running.address, (home / "admin-credentials").read_text()) as client:
             authorization = client.metadata[0][1]
         yield Target(running.address, pids, authorization)
-
-
-def _children(pid: int) -> tuple[int, ...]:
-    return tuple(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 @contextmanager

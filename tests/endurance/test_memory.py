@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from support.methods import message_of, path_of
+from support.processes import status_of
 from support.server import DevServer, refusal
 
 CALLS = 40
@@ -37,5 +38,4 @@ def test_long_names_are_not_kept_in_memory(tmp_path: Path) -> None:
 
 def _resident(pid: int) -> int:
     """MB"""
-    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS:")]
-    return int(line.split()[1]) // 1024
+    return status_of(pid, "VmRSS") // 1024

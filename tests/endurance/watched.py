@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from support.processes import children_of, status_of
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -25,13 +27,12 @@ class Sample:
 
 
 def sample(supervisor: int, seconds: float) -> Sample:
-    pids = _children(supervisor)
-    told = [Path(f"/proc/{pid}/status").read_text() for pid in pids]
+    pids = children_of(supervisor)
     return Sample(
         seconds,
-        tuple(_field(text, "VmRSS") / 1024 for text in told),
+        tuple(status_of(pid, "VmRSS") / 1024 for pid in pids),
         tuple(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids),
-        tuple(_field(text, "Threads") for text in told),
+        tuple(status_of(pid, "Threads") for pid in pids),
         sum(_cpu(pid) for pid in pids),
     )
 
@@ -52,15 +53,6 @@ def trend(samples: Sequence[Sample], warm_up: float, of: Callable[[Sample], floa
     warm = [each for each in samples if each.seconds >= warm_up]
     third = max(1, len(warm) // 3)
     return Trend(max(map(of, warm[:third])), max(map(of, warm[-third:])))
-
-
-def _children(pid: int) -> list[int]:
-    return sorted(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
-
-
-def _field(status: str, name: str) -> int:
-    [line] = [line for line in status.splitlines() if line.startswith(f"{name}:")]
-    return int(line.split()[1])
 
 
 def _cpu(pid: int) -> float:

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import pkcs11
 import pytest
 from pkcs11 import Session
+from support.processes import status_of
 from support.softhsm import Tokens
 from support.waiting import until
 from support.wrapped import SHA256, adopted
@@ -142,5 +142,4 @@ def test_what_the_module_keeps_of_ended_keys_is_given_back(tokens: Tokens, confi
 
 def _resident() -> float:
     """MB"""
-    [line] = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS:")]
-    return int(line.split()[1]) / 1024
+    return status_of("self", "VmRSS") / 1024

@@ -21,6 +21,7 @@ from typing import Any
 import psycopg
 
 from support.postgres import _USER, _find
+from support.processes import children_of
 from support.waiting import until
 
 PORT = 5432
@@ -106,8 +107,7 @@ class Node:
         """The postmaster first, so that it starts nothing more while its processes are told."""
         pid = int(self._lock_file.read_text().split()[0])
         for number in numbers:
-            children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-            for each in (pid, *map(int, children)):
+            for each in (pid, *children_of(pid)):
                 with suppress(ProcessLookupError):
                     os.kill(each, number)
 

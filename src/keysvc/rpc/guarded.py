@@ -58,7 +58,7 @@ QUICK = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """What the gate asks, and tells."""
+    """What every method asks, and tells."""
 
     cache: Cache
     access: Access

@@ -58,18 +58,22 @@ class Authority:
         """Whether a call on this merchant is refused whatever there is, by what is known of the caller alone."""
         if method not in known.grants:
             return True
-        is_listed = known.merchants is None or merchant_id in known.merchants
-        return not is_listed and known.record.kind not in _NAMED_BY_MERCHANTS
+        return known.record.kind not in _NAMED_BY_MERCHANTS and not _lists(known, merchant_id)
 
     def _owns(self, known: Known, merchant_id: str) -> bool:
         principal = known.record
         if principal.kind not in _NAMED_BY_MERCHANTS:
-            return known.merchants is None or merchant_id in known.merchants
+            return _lists(known, merchant_id)
         merchant = self._store.owned_merchant(Owner(principal.kind, principal.principal_id), merchant_id)
         if merchant is None:
             return False
         self._sealer.check(merchant, merchant_name(merchant_id))
         return True
+
+
+def _lists(known: Known, merchant_id: str) -> bool:
+    """Whether a principal that no merchant names has it among its own."""
+    return known.merchants is None or merchant_id in known.merchants
 
 
 def merchants_of(caller: Caller) -> Theirs:
