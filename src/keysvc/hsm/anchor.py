@@ -27,6 +27,9 @@ _PLACE: dict[Attribute, Any] = {
 _APPLICATION = "keysvc"
 _LOOKS = 10
 """Each may find an object that another replica destroys before it is read."""
+_TIMES_NOT_FOUND = 3
+"""How often in a row nothing is found before that is believed: a search that began before another replica stored its
+new object, and comes to the old one after that was destroyed, finds neither."""
 _HAS_NO_DATA_OBJECTS = (pkcs11.AttributeValueInvalid, pkcs11.AttributeTypeInvalid)
 
 
@@ -36,13 +39,17 @@ class AnchorNotKept(HsmUnavailable):
 
 def values(_connection: Connection, session: Session) -> list[bytes]:
     """What stands in the token: one, but for moments; none where none was made, or the token has no data objects."""
+    not_found = 0
     for _ in range(_LOOKS):
         try:
-            return [found[Attribute.VALUE] for found in _objects(session)]
+            found = [each[Attribute.VALUE] for each in _objects(session)]
         except pkcs11.ObjectHandleInvalid:
             continue
         except _HAS_NO_DATA_OBJECTS:
             return []
+        not_found = 0 if found else not_found + 1
+        if found or not_found == _TIMES_NOT_FOUND:
+            return found
     raise HsmUnavailable("The token's anchor changes faster than it can be read: try again")
 
 
