@@ -137,7 +137,7 @@ clean: ## Remove .venv and all caches; var/ stays
 
 # A name on the PATH may be a version manager's that does not work here, so each is tried. What builds packages is
 # installed first, so that it too is what the lock pins.
-$(READY): .ci/requirements.txt pyproject.toml
+$(READY): .ci/requirements.txt pyproject.toml src/keysvc/hsm/macs.c
 	@python=$$(for name in $${PYTHON:-python3.11 python3}; do
 		"$$name" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$name" && exit
 	done) || {
@@ -145,10 +145,13 @@ $(READY): .ci/requirements.txt pyproject.toml
 		exit 1
 	}
 	"$$python" -c 'import ensurepip' 2>/dev/null || hsm/install.sh venv
+	command -v gcc >/dev/null || hsm/install.sh compiler
+	test -f "$$("$$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h" || hsm/install.sh headers
 	echo "Setting up .venv with $$("$$python" --version) (a minute or two the first time)"
 	.venv/bin/python -m pip --version >/dev/null 2>&1 || "$$python" -m venv --clear .venv
 	pip_install() { .venv/bin/python -m pip install --quiet --disable-pip-version-check "$$@"; }
 	pip_install --require-hashes -r <(awk '/^[a-z]/ { tool = /^(packaging|pip|setuptools|wheel)==/ } tool' .ci/requirements.txt)
 	pip_install --require-hashes --no-build-isolation -r .ci/requirements.txt
-	pip_install --no-build-isolation --no-deps --editable .
+	# setuptools tells that modules in C are new in pyproject.toml; it is pinned.
+	PYTHONWARNINGS=ignore pip_install --no-build-isolation --no-deps --editable .
 	touch $@

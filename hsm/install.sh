@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing for a purpose: run, bench, test, containers, venv.
+# Installs the Debian packages that are missing for a purpose: run, bench, test, containers, venv, compiler, headers.
 # Says what it installs, and nothing when nothing is missing. The Makefile calls it.
 set -euo pipefail
 
@@ -12,6 +12,8 @@ packages_for() {
         test) echo softhsm2 postgresql gcc libc6-dev nghttp2-client curl iproute2 opencryptoki ;;
         containers) echo docker.io docker-compose debootstrap ca-certificates ;; # an engine, and what images are built on
         venv) echo python3-venv ;; # Debian's python3 makes no environment without it
+        compiler) echo gcc libc6-dev ;; # src/keysvc/hsm/macs.c is compiled when keysvc is installed
+        headers) echo python3-dev ;; # and Debian's python3 comes without what that needs
         *) return 1 ;;
     esac
 }
@@ -37,7 +39,7 @@ install_packages() {
 
 purpose=${1-}
 packages=$(packages_for "$purpose") || {
-    echo "usage: hsm/install.sh run|bench|test|containers|venv" >&2
+    echo "usage: hsm/install.sh run|bench|test|containers|venv|compiler|headers" >&2
     exit 2
 }
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hmac
 import itertools
+import sys
+from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pkcs11 import PKCS11Error
+from pkcs11 import ObjectHandleInvalid, PKCS11Error
 from support.softhsm import Tokens
 from support.wrapped import SHA256, STDLIB_HASHES, adopted
 
@@ -68,7 +71,7 @@ def test_the_signer_is_right_for_fast_and_for_slow_tokens(
     tokens: Tokens, token: Token, algorithm: HmacAlgorithm, holding: bool
 ) -> None:
     signer = Signer(tokens.module)
-    signer._use(holding=holding)
+    signer.holding = holding
     connection = token._sessions.connection
     key = connection.unwrap(adopted(token, b"k" * 64, KeyShape(algorithm)))
     answer = signer.sign(connection.holder, handle_of(key), algorithm, b"order 1")
@@ -77,19 +80,37 @@ def test_the_signer_is_right_for_fast_and_for_slow_tokens(
 
 
 @pytest.mark.softhsm
-def test_what_a_failed_mac_left_is_used_by_no_other(tokens: Tokens, token: Token) -> None:
-    """A module may write there what it likes when it fails, and give the handle of the session to another."""
+def test_a_run_ends_with_the_first_mac_that_fails_and_the_next_run_is_right(tokens: Tokens, token: Token) -> None:
     signer, connection = Signer(tokens.module), token._sessions.connection
     key = connection.unwrap(adopted(token, b"k" * 64, SHA256))
     session, algorithm = connection.holder, HmacAlgorithm.HMAC_SHA256
-    signer.sign(session, handle_of(key), algorithm, b"order 1")
-    *_, at_size = signer._forms[algorithm][session.handle]  # type: ignore[attr-defined]
-    at_size._obj.value = 0
-    with pytest.raises(PKCS11Error):
-        signer.sign(session, NO_KEY, algorithm, b"order 1")
-    answer = signer.sign(session, handle_of(key), algorithm, b"order 1")
+    with pytest.raises(ObjectHandleInvalid):
+        signer.sign_each(session, NO_KEY, algorithm, [b"order 1", b"order 2"])
+    answers = signer.sign_each(session, handle_of(key), algorithm, [b"order 1", b"order 2"])
     key.destroy()
-    assert expected_mac(b"k" * 64, b"order 1", algorithm) == answer
+    assert [expected_mac(b"k" * 64, message, algorithm) for message in (b"order 1", b"order 2")] == answers
+
+
+@pytest.mark.parametrize("messages", [["order 1"], [b"order 1", None], 1], ids=["text", "nothing", "no-messages"])
+def test_what_is_no_bytes_is_signed_by_nobody(tokens: Tokens, token: Token, messages: Any) -> None:
+    signer, connection = Signer(tokens.module), token._sessions.connection
+    with pytest.raises(TypeError):
+        signer.sign_each(connection.holder, connection.known_answer_key, HmacAlgorithm.HMAC_SHA256, messages)
+
+
+def test_signing_keeps_no_memory(tokens: Tokens, token: Token) -> None:
+    """Neither of what was signed nor of what failed: its module counts references by itself."""
+    signer, connection = Signer(tokens.module), token._sessions.connection
+    good, sha256, message = connection.known_answer_key, HmacAlgorithm.HMAC_SHA256, b"order 1" * 100
+    wrong: Any = [message, "text"]
+    before = sys.getrefcount(message)
+    for key, messages in ((good, [message]), (good, wrong), (NO_KEY, [message])):
+        with suppress(PKCS11Error, TypeError):
+            signer.sign_each(connection.holder, key, sha256, messages)
+    del messages
+    macs = signer.sign_each(connection.holder, good, sha256, [message, message])
+    assert before == sys.getrefcount(message)
+    assert [3, 3] == [sys.getrefcount(mac) for mac in macs]  # the list, the loop and the question
 
 
 def test_a_token_key_digests_as_one_key_does(token: Token) -> None:
