@@ -118,7 +118,7 @@ class GuardedMethod:
                 self._guards.authority.check(known, grant, self._path, turn.name)
             caller = Caller(known.record.principal_id, self._path, turn.context.peer, known, turn.remaining)
             answer = self._handler.unary_unary(request, caller)  # type: ignore[misc, arg-type]
-            serialised = self._serialise(answer)
+            serialised = answer if isinstance(answer, bytes) else self._serialise(answer)
             self._tell(turn, self._results[answer.result] if self._results else OK, OK)
         except Exception as error:  # noqa: BLE001 - whatever it is must not leave as it is
             return self._refused(error, turn)

@@ -46,7 +46,7 @@ class UseRpcs:
         check_presented(message, mac)
         return told(pb.VerifyHmacResponse, self.verification.verify_hmac(caller, name, message, mac))
 
-    def BatchVerifyHmac(self, request: pb.BatchVerifyHmacRequest, caller: Caller) -> pb.BatchVerifyHmacResponse:
+    def BatchVerifyHmac(self, request: pb.BatchVerifyHmacRequest, caller: Caller) -> bytes:
         return self.batches.verify(request, caller)
 
     def VerifyApiKey(self, request: pb.VerifyApiKeyRequest, caller: Caller) -> pb.VerifyApiKeyResponse:
