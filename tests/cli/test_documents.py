@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from keysvc.cli.main import app
+from keysvc.cli.commands import app
 from keysvc.cli.settings import Settings
 
 ROOT = Path(__file__).parents[2]

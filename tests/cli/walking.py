@@ -12,7 +12,7 @@ from support.server import Client as Caller
 from support.server import DevServer
 from typer.testing import CliRunner, Result
 
-from keysvc.cli.main import app
+from keysvc.cli.commands import app
 from keysvc.cli.walk import Plan, Walk
 from keysvc.client import Basic, Client, Kind
 

@@ -14,7 +14,7 @@ import yaml
 
 from deployment import manifests
 from deployment.manifests import DIRECTORY, FILES, KUSTOMIZATION, Pods
-from keysvc.cli.main import app
+from keysvc.cli.commands import app
 from keysvc.cli.settings import Settings, check_encryption, read_settings
 from keysvc.rpc.draining import GRACE_SECONDS
 

@@ -1,8 +1,8 @@
 """The `keysvc` program in processes that had loaded it before they were asked: loading is most of what a start costs.
 
 Each is a process of its own, forked from one that has imported the program and done nothing else. It gets arguments,
-an environment and outputs of its own, and begins where the installed program begins. What only a start from nothing
-can show is tested with those: `serving_anew` and `run_anew` of `support.program`.
+an environment and outputs of its own, and begins where the installed program has seen to its environment. What only a
+start from nothing can show is tested with those: `serving_anew` and `run_anew` of `support.program`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-_PROGRAM = "keysvc.cli.main"
-# What importing the program adds to its environment, which the process's own takes the place of.
+_PROGRAM = "keysvc.cli.commands"
+# What `keysvc.cli.main` adds to an environment before; but for what the C library reads, which is here already.
 _ADDED = {"GRPC_VERBOSITY": "NONE"}
 
 
