@@ -16,8 +16,9 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+_BEFORE = "keysvc.cli.main"
 _PROGRAM = "keysvc.cli.commands"
-# What `keysvc.cli.main` adds to an environment before; but for what the C library reads, which is here already.
+# What importing the first adds to its environment, which the process's own takes the place of.
 _ADDED = {"GRPC_VERBOSITY": "NONE"}
 
 
@@ -29,7 +30,7 @@ class Loaded:
     ) -> None:
         """Starts `arguments[0]`, which is keysvc, in `directory`. Outputs are added to the files."""
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([_PROGRAM, __name__])
+        context.set_forkserver_preload([_BEFORE, _PROGRAM, __name__])
         self.args = arguments
         become = (arguments, {**_ADDED, **environment}, stdout, stderr, directory.absolute())
         self._process = context.Process(target=_become, args=become)

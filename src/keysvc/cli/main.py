@@ -8,6 +8,9 @@ from __future__ import annotations
 import os
 import sys
 
+# gRPC's core writes notes of its own to stderr unless told not to before it is loaded.
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
 _SERVING = ("dev", "serve")
 _TUNABLES = "GLIBC_TUNABLES"
 """Read by the C library as a process begins, and never again."""
@@ -19,8 +22,6 @@ def run() -> None:
     """The program's entry."""
     if sys.argv[1:] and sys.argv[1] in _SERVING:
         _begin_tuned()
-    # gRPC's core writes notes of its own to stderr unless told not to before it is loaded.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from keysvc.cli import commands  # noqa: PLC0415 - after the environment
 
     commands.run()
