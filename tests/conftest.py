@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    gc.disable()  # until all tests are collected
     config.addinivalue_line("markers", "any_token: tests that hold for any token, run once with each")
     config.addinivalue_line("markers", "softhsm: among those, tests of what openCryptoki lacks or does otherwise")
     config.addinivalue_line("markers", "long: tests that `make test-long` runs, apart from the fast suite")
@@ -45,6 +47,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if unwanted:
         config.hook.pytest_deselected(items=list(unwanted))
         items[:] = wanted
+
+
+def pytest_collection_finish() -> None:
+    """What is there by then stays to the end, and is not looked through again and again."""
+    gc.freeze()
+    gc.enable()
 
 
 def _holds_with_softhsm(item: pytest.Item) -> bool:

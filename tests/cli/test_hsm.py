@@ -91,7 +91,8 @@ def agreed(server: DevServer, purpose: str) -> None:
     assert (0, f"approved {purpose}-2: `keysvc hsm rotate-{purpose}-key` carries it out\n") == (code, output)
 
 
-@pytest.mark.parametrize("purpose", ["wrapping", pytest.param("row", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("purpose", ["wrapping", "row"])
 def test_a_key_is_replaced_while_clients_verify_and_renew(own: DevServer, purpose: str) -> None:
     agreed(own, purpose)
     with verifying(own) as answers:

@@ -211,6 +211,7 @@ def test_an_address_that_cannot_be_had_is_told_in_one_line(production: Productio
     assert_refused(done, "KEYSVC_METRICS_LISTEN", listen)
 
 
+@pytest.mark.long
 def test_without_its_database_the_rest_is_still_told(tmp_path: Path) -> None:
     made = Production(tmp_path / "all")
     with stoppable_postgres() as postgres:

@@ -122,6 +122,7 @@ class _Resetting:
         return getattr(self._module, name)
 
 
+@pytest.mark.long
 def test_what_the_module_keeps_of_ended_keys_is_given_back(tokens: Tokens, config: TokenConfig) -> None:
     """SoftHSM keeps 290 bytes of each: 2.9 MB in the 10,000 that are looked at."""
     token = tokens.open(replace(config, refresh_after=1_000))

@@ -123,6 +123,7 @@ def test_tls_before_1_2_is_refused_by_the_server(running: Running) -> None:
         assert "TLSv1.2" == connection.version()
 
 
+@pytest.mark.long
 def test_a_connection_that_says_nothing_is_closed(running: Running) -> None:
     host, _, port = running.address.rpartition(":")
     with socket.create_connection((host, int(port)), timeout=20) as silent:
