@@ -27,7 +27,7 @@ SECTIONS = {
     " without TLS, one of HTTP/1.1 for each call in flight. Times are those of whole calls. MiB are resident after the"
     " round, in servers that serve all rounds. In the second table calls come at random moments at a rate, however"
     " slowly they are answered, over up to 64 connections to OpenBao, and a time is from when a call was due; a"
-    " server's most is the best of its rates in the same round.",
+    " server's most is the best of its rates in the same round, in which it has four turns of these.",
     "B": "VerifyHmac where the database holds many merchants, and where it holds few; the same merchants are called in"
     " both, 16 calls in flight, from a Python client that checks every answer. Every round has servers of its own.",
     "C": "CreateCredential of an HMAC key on SQLite, against what the token takes to generate and wrap one.",

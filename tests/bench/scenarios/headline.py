@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,8 +29,8 @@ GOAL_P99 = Goal(0.5, at_least=False)
 _HALF, _SAME = "half of its own most", "half of the slowest's most"
 _CYCLES = 2
 """Calls that each place in flight has at least in a round of batches."""
-_PACED_ROUNDS = 2
-"""How much longer a round at half load is: its p99 is of fewer calls."""
+_PACED_TURNS = 4
+"""How often each server is asked at half load in a round: one moment in which the machine stands still is a p99."""
 
 T = TypeVar("T")
 
@@ -56,7 +57,9 @@ def run(home: Path, plan: Plan, cores: Cores, steps: Steps) -> list[Loaded | Pac
 def _measure(asked: dict[Cell, Asked], plan: Plan, steps: Steps) -> tuple[Rounds, Halves]:
     rounds: Rounds = {cell: [] for cell in asked}
     halves: Halves = {(pace, server): [] for pace in (_HALF, _SAME) for server in PACED}
-    done = steps.begin("A: beside OpenBao and a bare server", len(asked) + plan.headline * (len(asked) + len(halves)))
+    done = steps.begin(
+        "A: beside OpenBao and a bare server", len(asked) + plan.headline * (len(asked) + _PACED_TURNS * len(halves))
+    )
     rates = {}
     for cell, side in asked.items():
         side.check()
@@ -69,14 +72,23 @@ def _measure(asked: dict[Cell, Asked], plan: Plan, steps: Steps) -> tuple[Rounds
             rounds[cell].append(Round(burst, resident_mib(*asked[cell].post.pids)))
             done(1)
         most = {server: max(_latest_rates(rounds, server)) for server in PACED}
-        for pace, server in _ordered(halves, number):
-            rate = most[server] / 2 if pace == _HALF else min(most.values()) / 2
-            sent = asked[Cell(server, 1, max(IN_FLIGHT))].post
-            halves[pace, server].append(paced(sent, rate, plan.seconds * _PACED_ROUNDS, seed=number))
+        for key, burst in _at_half_load(asked, most, plan.seconds, number):
+            halves[key].append(burst)
             done(1)
         for side in asked.values():
             side.check()
     return rounds, halves
+
+
+def _at_half_load(
+    asked: dict[Cell, Asked], most: dict[str, float], seconds: float, number: int
+) -> Iterator[tuple[tuple[str, str], Burst]]:
+    """By pace and server, in turns; `most` are the servers' rates in this round."""
+    for turn in range(number * _PACED_TURNS, (number + 1) * _PACED_TURNS):
+        for pace, server in _ordered(itertools.product((_HALF, _SAME), PACED), turn):
+            rate = most[server] / 2 if pace == _HALF else min(most.values()) / 2
+            sent = asked[Cell(server, 1, max(IN_FLIGHT))].post
+            yield (pace, server), paced(sent, rate, seconds, seed=turn)
 
 
 def _ordered(what: Iterable[T], number: int) -> list[T]:
