@@ -31,9 +31,9 @@ class Sizes:
 
 SHORT = Sizes(
     False,
-    stress_seconds=3,
-    rotation_seconds=4,
-    replicas_seconds=7,
+    stress_seconds=5,
+    rotation_seconds=5,
+    replicas_seconds=10,
     machine_examples=12,
     machine_steps=20,
     kills=4,
