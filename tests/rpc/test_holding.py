@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 
 import pytest
+from support.waiting import until
 
 from keysvc.rpc.holding import Inbound
 
@@ -30,6 +31,18 @@ def connected(listener: socket.socket) -> tuple[socket.socket, socket.socket]:
     server, _ = listener.accept()
     server.settimeout(SOON)
     return client, server
+
+
+def test_what_was_taken_in_is_unread_until_it_is_read(listener: socket.socket, inbound: Inbound) -> None:
+    client, server = connected(listener)
+    with client, server:
+        assert not inbound.is_unread()
+        client.send(b"taken in")
+        until(inbound.is_unread)
+        inbound.hold_data()
+        client.send(b" and held back")
+        assert b"taken in" == server.recv(100)
+        assert not inbound.is_unread()
 
 
 def test_data_is_held_back_and_comes_when_it_is_let_in_while_answers_go_out(

@@ -58,6 +58,7 @@ class Drain:
         seen: set[Any] = set()
         for _ in range(_ROUNDS):
             self._inbound.hold_data()
+            self._comes_about(lambda: not self._inbound.is_unread(), _SENT_AGAIN_SECONDS)
             time.sleep(_SETTLE_SECONDS)
             self._comes_about(lambda: not self._intake.waiting(), GRACE_SECONDS)
             half = self._half()

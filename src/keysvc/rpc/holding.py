@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
 import socket
 import stat
 import struct
 import sys
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +27,7 @@ _CLOSED_IN_A_ROW = 4096
 """Descriptors are given from the lowest up: after so many that are not open there are no more."""
 
 _INSTRUCTION = struct.Struct("HBBI")
+_INT = struct.Struct("i")
 _ALL = 0xFFFFFFFF
 # Classic BPF over a TCP segment, which begins with its header (RFC 9293 section 3.1). 0 drops it.
 _NO_CONNECTIONS = (
@@ -65,6 +68,10 @@ class Inbound:
     def hold_data(self) -> None:
         """Nothing more on those that there are. What goes out goes on, and so do acknowledgements."""
         self._attach(_NO_DATA, listening=False)
+
+    def is_unread(self) -> bool:
+        """Whether the kernel has taken something in that gRPC has not read yet, as a busy machine may for a while."""
+        return any(_unread(connection) for connection in self._sockets(listening=False))
 
     def let_data_in(self) -> None:
         """What was held back is sent again by TCP, a quarter of a second after it was sent last."""
@@ -128,6 +135,16 @@ def _port(found: socket.socket) -> int | None:
     except OSError:
         return None
     return port
+
+
+def _unread(found: socket.socket) -> int:
+    """Bytes (tcp(7), SIOCINQ); none of a connection that has ended."""
+    try:
+        answer = fcntl.ioctl(found, termios.FIONREAD, bytes(_INT.size))
+    except OSError:
+        return 0
+    unread: int = _INT.unpack(answer)[0]
+    return unread
 
 
 def _listens(found: socket.socket) -> bool:
