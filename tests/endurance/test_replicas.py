@@ -27,6 +27,7 @@ MERCHANTS = 2
 ENOUGH = 50
 BROKEN_SECONDS = 2.0
 RUNS = 10
+SOUND_RUNS = 4
 RECOVERY = 5.0
 """Seconds after a fault in which a question may still go unanswered."""
 ACCEPTED, USED = "a key that had ended was accepted", "a key was used while the merchant was not active"
@@ -71,15 +72,25 @@ def test_changes_that_do_not_count_the_epoch_are_found_out(trio: Trio) -> None:
 
 @pytest.mark.timeout(1800)
 def test_three_replicas_tell_one_truth_whatever_goes_wrong(trio: Trio, sizes: Sizes) -> None:
+    """In one run, or in more where the machine is so busy that one proves too little."""
     trio.start()
+    for number in range(SOUND_RUNS):
+        lacking = _lacking_in_a_sound_run(trio, sizes, f"sound-{number}")
+        if not lacking:
+            break
+    assert [0, 0, 0] == trio.stop()
+    assert [] == lacking
+
+
+def _lacking_in_a_sound_run(trio: Trio, sizes: Sizes, prefix: str) -> list[str]:
+    """A run under faults, with no fault found. What it should have met and did not, for it to prove anything."""
     lengths = Lengths(10.0, 10.0, 30.0) if sizes.soak else Lengths(0.5, 0.5, 1.5)
-    faults, clock, merchants = Faults(trio, random.Random(1), lengths), SteadyClock(), _merchants(trio, "sound")
+    faults, clock, merchants = Faults(trio, random.Random(1), lengths), SteadyClock(), _merchants(trio, prefix)
     with ThreadPoolExecutor(1) as pool:
         running, end = pool.submit(trio.run, merchants, sizes.replicas_seconds), time.monotonic()
         faults.each_once()
         faults.until(end + sizes.replicas_seconds - lengths.replica)
         run = running.result()
-    assert [0, 0, 0] == trio.stop()
     assert not clock.was_set()
     found = trio.settled(run)
     judge, seen = Judge(found.events), Counter(map(_sort_of, found.events))
@@ -90,13 +101,15 @@ def test_three_replicas_tell_one_truth_whatever_goes_wrong(trio: Trio, sizes: Si
     assert [] == found.faults
     assert [] == judge.faults()
     assert [] == [call for call in found.unanswered if _is_question(call) and not faults.touch(call.span, RECOVERY)]
-    # What a run that proves anything has met.
-    assert 5 == len(faults.done)
-    assert 0 < found.unknown
-    assert found.done > 0 or not sizes.soak, "no answer was lost of a change that was done"
-    assert min(rightful, late, len(found.unanswered)) >= ENOUGH
-    assert late_callers > 0
-    assert set() == _ALL_SORTS - set(seen)
+    met = {
+        "each of the faults": len(faults.done) == 5,
+        "changes without an answer": found.unknown > 0,
+        "an answer that was lost of a change that was done": found.done > 0 or not sizes.soak,
+        "enough calls of each kind": min(rightful, late, len(found.unanswered)) >= ENOUGH,
+        "callers with an ended password": late_callers > 0,
+        "all sorts of calls": set(seen) >= _ALL_SORTS,
+    }
+    return [what for what, is_met in met.items() if not is_met]
 
 
 def _merchants(trio: Trio, prefix: str) -> list[str]:
