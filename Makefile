@@ -131,8 +131,8 @@ lock: $(READY) ## Pin what pyproject.toml asks for; pins that still fit stay
 	pin --build-deps-for wheel --constraint .ci/requirements.txt --output-file .ci/requirements-run.txt
 
 .PHONY: clean
-clean: ## Remove .venv and all caches; var/ stays
-	@rm -rf .venv build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+clean: ## Remove .venv, what was compiled and all caches; var/ stays
+	@rm -rf .venv build src/*.egg-info src/keysvc/hsm/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 
 # A name on the PATH may be a version manager's that does not work here, so each is tried. What builds packages is

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -28,7 +28,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    gc.disable()  # until all tests are collected
     config.addinivalue_line("markers", "any_token: tests that hold for any token, run once with each")
     config.addinivalue_line("markers", "softhsm: among those, tests of what openCryptoki lacks or does otherwise")
     config.addinivalue_line("markers", "long: tests that `make test-long` runs, apart from the fast suite")
@@ -49,10 +48,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = wanted
 
 
-def pytest_collection_finish() -> None:
-    """What is there by then stays to the end, and is not looked through again and again."""
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """What is there when all tests are collected stays to the end, and is not looked through again and again."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _holds_with_softhsm(item: pytest.Item) -> bool:

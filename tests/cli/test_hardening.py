@@ -52,7 +52,7 @@ def modes(paths: list[Path]) -> dict[str, int]:
     return {str(path): path.stat().st_mode & 0o777 for path in paths}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["serve"], ["db", "upgrade"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["dev", "--help"], ["serve"], ["init"], ["db", "upgrade"]])
 def test_every_command_is_undumpable_from_its_entry(tmp_path: Path, arguments: list[str]) -> None:
     """However it ends: here with no settings to begin with."""
     done = subprocess.run(
