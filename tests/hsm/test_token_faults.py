@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -129,6 +130,17 @@ def test_the_health_check_finds_a_token_that_hangs_before_a_call_does(token: Tok
     assert_unavailable_soon(lambda: token.hmac(used, b"order 1"))
     faults.none()
     heals(token)
+
+
+def test_a_self_test_that_fails_for_a_moment_is_no_trouble(token: Token, faults: Faults) -> None:
+    """As SoftHSM's does while another process logs in."""
+    logins = faults.calls(Place.LOGIN)
+    faults.answer(Place.GET_TOKEN_INFO, Answer.GENERAL_ERROR)
+    over = threading.Timer(0.03, faults.none)
+    over.start()
+    assert token.heal() is None
+    over.join()
+    assert logins == faults.calls(Place.LOGIN)
 
 
 def test_an_unwrapping_that_hangs_keeps_no_key_in_use_waiting(token: Token, faults: Faults) -> None:
