@@ -6,6 +6,7 @@ import itertools
 import re
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
@@ -51,8 +52,8 @@ def mac_by(secret: Any) -> bytes:
 
 
 @contextmanager
-def called_meanwhile(call: Callable[[], str]) -> Iterator[list[str]]:
-    """What the calls of a thread end with, one after another, for as long as the block lasts."""
+def called_meanwhile(call: Callable[[], str], threads: int = 1) -> Iterator[list[str]]:
+    """What the calls of each thread end with, one after another, for as long as the block lasts."""
     ended, over = list[str](), threading.Event()
 
     def go_on() -> None:
@@ -62,13 +63,13 @@ def called_meanwhile(call: Callable[[], str]) -> Iterator[list[str]]:
             except grpc.RpcError as error:
                 ended.append(error.code().name)
 
-    thread = threading.Thread(target=go_on)
-    thread.start()
-    try:
-        yield ended
-    finally:
-        over.set()
-        thread.join()
+    with ThreadPoolExecutor(threads) as calling:
+        for _ in range(threads):
+            calling.submit(go_on)
+        try:
+            yield ended
+        finally:
+            over.set()
 
 
 def test_a_revoked_key_is_refused_by_the_other_replica_at_once(first: Client, second: Client, merchant: str) -> None:
@@ -139,15 +140,16 @@ def test_sigterm_ends_calls_before_the_process_and_the_exit_code_is_0(
     stack: Stack, second: Client, merchant: str
 ) -> None:
     mac = created(second, merchant)
-    with called_meanwhile(lambda: verify_mac(second, merchant, MESSAGE, mac)) as ended:
-        until(lambda: len(ended) > 20)
-        stack.docker("stop --time 25", SECOND)
-    state = stack.inspect(SECOND)["State"]
-    assert (0, False) == (state["ExitCode"], state["OOMKilled"])
-    answered = ended.index("UNAVAILABLE")
-    assert ({"VALID"}, {"UNAVAILABLE"}) == (set(ended[:answered]), set(ended[answered:]))
-    stack.docker("start", SECOND)
-    stack.await_health(SECOND, "healthy")
+    try:
+        with called_meanwhile(lambda: verify_mac(second, merchant, MESSAGE, mac), threads=8) as ended:
+            until(lambda: len(ended) > 200)
+            stack.docker("stop --time 25", SECOND)
+        state = stack.inspect(SECOND)["State"]
+        assert (0, False) == (state["ExitCode"], state["OOMKilled"])
+        assert {"VALID", "UNAVAILABLE"} == set(ended)
+    finally:
+        stack.docker("start", SECOND)
+        stack.await_health(SECOND, "healthy")
 
 
 def test_without_the_database_the_probe_tells_and_nothing_is_restarted(

@@ -14,12 +14,12 @@ from keysvc.rpc.intake import Intake
 
 GRACE_SECONDS = 10.0
 """For calls in flight, from when their clients are told to go."""
-_SETTLE_SECONDS = 0.25
+_SETTLE_LOOKS = 50
 """For connections that are being made, and for what was received to reach a thread, also on a busy machine."""
 _TOLD_SECONDS = 0.25
 """For clients to take note: one that still sends on a connection that has ended loses what it has not read of it."""
-_SENT_AGAIN_SECONDS = 1.0
-"""Until TCP sends again what was held back: after 0.2 seconds, and twice as long each time that it is in vain."""
+_COMES_ON_SECONDS = 1.0
+"""For the rest of a request, once its client may send."""
 _ROUNDS = 5
 _LOOK_SECONDS = 0.005
 
@@ -37,9 +37,10 @@ class Drain:
     def run(self) -> None:
         """Blocks until the server has stopped."""
         self._inbound.hold_connections()
-        time.sleep(_SETTLE_SECONDS)
+        _settle()
         if self._inbound.is_connected():
             self._let_go()
+            self._inbound.discard_data()
         # Tells each client which call was the last one seen: those held back were not, and are made elsewhere.
         self._server.stop(None).wait()
 
@@ -57,17 +58,19 @@ class Drain:
         for its client for ever, as a stream does."""
         seen: set[Any] = set()
         for _ in range(_ROUNDS):
-            self._inbound.hold_data()
-            self._comes_about(lambda: not self._inbound.is_unread(), _SENT_AGAIN_SECONDS)
-            time.sleep(_SETTLE_SECONDS)
-            self._comes_about(lambda: not self._intake.waiting(), GRACE_SECONDS)
+            self._hold()
             half = self._half()
             if half <= seen:
                 return
             seen |= half
             self._inbound.let_data_in()
-            self._comes_about(lambda: not half & self._half(), _SENT_AGAIN_SECONDS)  # noqa: B023 - asked at once
+            self._comes_about(lambda: not half & self._half(), _COMES_ON_SECONDS)  # noqa: B023 - asked at once
+        self._hold()
+
+    def _hold(self) -> None:
         self._inbound.hold_data()
+        _settle()
+        self._comes_about(lambda: not self._intake.waiting(), GRACE_SECONDS)
 
     def _half(self) -> set[Any]:
         """Calls whose request has not been received to its end."""
@@ -89,3 +92,9 @@ class Drain:
                 return False
             time.sleep(_LOOK_SECONDS)
         return True
+
+
+def _settle() -> None:
+    """In many looks: a machine that stands still for a while uses up one of them."""
+    for _ in range(_SETTLE_LOOKS):
+        time.sleep(_LOOK_SECONDS)

@@ -3,51 +3,39 @@
 gRPC's server cancels calls that arrive after it was told to stop and before their clients know, and resets
 connections that nobody has accepted yet. What TCP holds back is neither: a client that is told GOAWAY meanwhile
 knows which calls were never seen, and makes them elsewhere by itself; a connection is asked for again after a
-second. A socket filter does it (socket(7), SO_ATTACH_FILTER), for which no privilege is needed. On Linux, and
-for TCP; elsewhere nothing is held.
+second. Two socket options do it, for which no privilege is needed: docs/decisions/0021. On Linux, and for TCP;
+elsewhere nothing is held.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import fcntl
 import os
 import socket
 import stat
-import struct
 import sys
-import termios
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_SO_ATTACH_FILTER = 26
-_SO_DETACH_FILTER = 27
+import structlog
+
+_IP_MINTTL = 21  # ip(7)
+_IPV6_MINHOPCOUNT = 73  # linux/in6.h
+_NOBODYS = 255
+"""The highest TTL that there is. Systems send with 64 or 128: what has less than is asked for is not answered."""
+_ANYBODYS = 0
+_HANDSHAKE_SECONDS = 0.02
+"""For connections that are half made, which begin with the TTL that was asked for at their port."""
+_NEVER = 2**31 - 1
+"""Bytes that must have come before gRPC is told. The kernel makes it half of the most that it keeps for one."""
+_AT_ONCE = 1
+_CHUNK = 65536
+_CHUNKS = 1024
 _CLOSED_IN_A_ROW = 4096
 """Descriptors are given from the lowest up: after so many that are not open there are no more."""
 
-_INSTRUCTION = struct.Struct("HBBI")
-_INT = struct.Struct("i")
-_ALL = 0xFFFFFFFF
-# Classic BPF over a TCP segment, which begins with its header (RFC 9293 section 3.1). 0 drops it.
-_NO_CONNECTIONS = (
-    (0x30, 0, 0, 13),  # A = the flags
-    (0x54, 0, 0, 0x12),  # of which SYN and ACK
-    (0x15, 0, 1, 0x02),  # SYN alone asks for a connection
-    (0x06, 0, 0, 0),
-    (0x06, 0, 0, _ALL),
-)
-_NO_DATA = (
-    (0x30, 0, 0, 12),  # A = the header's length, in its upper half, in words of four bytes
-    (0x74, 0, 0, 4),
-    (0x64, 0, 0, 2),
-    (0x07, 0, 0, 0),  # X = A
-    (0x80, 0, 0, 0),  # A = the segment's length
-    (0x1C, 0, 0, 0),  # A - X: what is not header
-    (0x15, 0, 1, 0),
-    (0x06, 0, 0, _ALL),
-    (0x06, 0, 0, 0),
-)
+log = structlog.get_logger(__name__)
 
 
 class Inbound:
@@ -56,36 +44,52 @@ class Inbound:
     def __init__(self, addresses: list[str]) -> None:
         """`HOST:PORT` each; what is no port of TCP is left out."""
         self._ports = {int(address.rpartition(":")[2]) for address in addresses if not address.startswith("unix:")}
+        self._told = False
 
     def hold_connections(self) -> None:
         """No new ones: they are asked for again in a second, and by then may go to another process."""
-        self._attach(_NO_CONNECTIONS, listening=True)
+        self._ask_for_ttl(_NOBODYS, listening=True)
+        time.sleep(_HANDSHAKE_SECONDS)
+        self._ask_for_ttl(_ANYBODYS, listening=False)
 
     def is_connected(self) -> bool:
         """Whether anybody is; True where that is not known."""
         return sys.platform != "linux" or not self._ports or any(True for _ in self._sockets(listening=False))
 
     def hold_data(self) -> None:
-        """Nothing more on those that there are. What goes out goes on, and so do acknowledgements."""
-        self._attach(_NO_DATA, listening=False)
-
-    def is_unread(self) -> bool:
-        """Whether the kernel has taken something in that gRPC has not read yet, as a busy machine may for a while."""
-        return any(_unread(connection) for connection in self._sockets(listening=False))
+        """gRPC is told of nothing more on the connections that there are, and reads nothing. What goes out goes on."""
+        self._call_after(_NEVER)
 
     def let_data_in(self) -> None:
-        """What was held back is sent again by TCP, a quarter of a second after it was sent last."""
-        for connection in self._sockets(listening=False):
-            with contextlib.suppress(OSError):  # it had no filter
-                connection.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
+        """What was held back is there at once."""
+        self._call_after(_AT_ONCE)
 
-    def _attach(self, program: tuple[tuple[int, int, int, int], ...], *, listening: bool) -> None:
-        code = b"".join(_INSTRUCTION.pack(*instruction) for instruction in program)
-        buffer = ctypes.create_string_buffer(code, len(code))
-        option = struct.pack("HL", len(program), ctypes.addressof(buffer))  # struct sock_fprog
+    def discard_data(self) -> None:
+        """What was held back, before connections are closed: TCP resets one that is closed with something unread (RFC
+        2525 section 2.17), and its client may lose what it was sent last."""
+        for connection in self._sockets(listening=False):
+            with contextlib.suppress(OSError):  # that was all
+                for _ in range(_CHUNKS):
+                    if not connection.recv(_CHUNK, socket.MSG_DONTWAIT):
+                        break
+
+    def _ask_for_ttl(self, least: int, *, listening: bool) -> None:
         for found in self._sockets(listening=listening):
-            with contextlib.suppress(OSError):  # its connection has ended
-                found.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
+            self._set(found, socket.IPPROTO_IP, _IP_MINTTL, least)
+            if found.family == socket.AF_INET6:
+                self._set(found, socket.IPPROTO_IPV6, _IPV6_MINHOPCOUNT, least)
+
+    def _call_after(self, received: int) -> None:
+        for connection in self._sockets(listening=False):
+            self._set(connection, socket.SOL_SOCKET, socket.SO_RCVLOWAT, received)
+
+    def _set(self, found: socket.socket, level: int, option: int, value: int) -> None:
+        try:
+            found.setsockopt(level, option, value)
+        except OSError as error:
+            if not self._told:
+                log.warning("drain.not_held", level=level, option=option, reason=error.strerror)
+            self._told = True
 
     def _sockets(self, *, listening: bool) -> Iterator[socket.socket]:
         """A descriptor more of each, closed when the next is asked for: gRPC does not tell of its own."""
@@ -135,16 +139,6 @@ def _port(found: socket.socket) -> int | None:
     except OSError:
         return None
     return port
-
-
-def _unread(found: socket.socket) -> int:
-    """Bytes (tcp(7), SIOCINQ); none of a connection that has ended."""
-    try:
-        answer = fcntl.ioctl(found, termios.FIONREAD, bytes(_INT.size))
-    except OSError:
-        return 0
-    unread: int = _INT.unpack(answer)[0]
-    return unread
 
 
 def _listens(found: socket.socket) -> bool:
