@@ -50,8 +50,9 @@ SECTIONS = {
     " socket, whose server is on the load's core. At most 15% fewer calls is the goal, with 64 in flight.",
     "K": "Merchants with five filled slots each, every row with its MAC by the token, on PostgreSQL (without fsync) on"
     " the load's core: a million against a thousand, asked in turns by a Python client, VerifyHmac with 16 calls in"
-    " flight and all else one after another; the administrator asks where no other is named. A worker's memory is what"
-    " the kernel tells of it once it has let through more merchants and callers than it remembers.",
+    " flight and all else one after another, call by call in turns; the administrator asks where no other is named. A"
+    " worker's memory is what the kernel tells of it once it has let through more merchants and callers than it"
+    " remembers.",
     "L": "The budget of one verification: the server's processor time a call, as in A, and that of its steps, each done"
     " over and over in a process of its own without gRPC, so that caches are warmer there than under load. The steps'"
     " sum is nearly that of the service as one. A read of the epoch is shared by the calls that came in together.",
