@@ -1,75 +1,45 @@
 """K: a million merchants with five filled slots each, against a thousand, both on PostgreSQL with servers of their own.
 
-What both are asked, they are asked in turns. What a worker takes of memory is read when all that it remembers is full:
-of more merchants and callers than it remembers, each was let through once.
+What both are asked, they are asked in turns.
 """
 
 from __future__ import annotations
 
-import base64
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import grpc
 from support.methods import message_of, path_of
-from support.postgres import Postgres, running_postgres
+from support.postgres import running_postgres
 
 from bench.cores import Cores
 from bench.figures import Goal, Plan, Row, Series, Steps, pairwise
-from bench.known_keys import KnownKey, read_key
-from bench.load import Burst, Question, Target, WrongAnswer, call_each, call_for
-from bench.multiply import A_PSP, DATED, PASSWORD, caller_id, multiply
-from bench.questions import merchant_id, message_for
-from bench.servers import keysvc
+from bench.fleets import Fleet, Headers, basic, few_and_many
+from bench.load import Burst, Question, Target, call_each, call_for
+from bench.multiply import A_PSP, DATED
+from bench.one_worker import rows_of_memory, rows_of_starts
+from bench.questions import merchant_id
 from keysvc.model.fleet import DueSlot
 from keysvc.model.names import CredentialName, merchant_name
 from keysvc.model.paging import encode_page_token
 from keysvc.model.slots import Slot
-from keysvc.service.remembered import MERCHANTS
 
 SECTION = "K"
 IN_FLIGHT = 16
 GOAL_RATE, GOAL_CPU = Goal(0.9, at_least=True), Goal(1.1, at_least=False)
-GOAL_START = Goal(5_000, at_least=False, unit="ms")
-GOAL_MEMORY = Goal(400, at_least=False, unit="MB")
 _RENEW = "RenewCredential"
-_STARTS = 5
-_MORE_THAN_FULL = 1.25
 _CALL_SECONDS = 20.0
 _WARM, _RATE, _CPU = "VerifyHmac of the same {} merchants", "calls/s", "µs/call"
 
-Headers = tuple[tuple[str, str], ...]
 Figures = dict[str, dict[int, Series]]
 """By what was measured, and how many merchants there were: a figure each round."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fleet:
-    """A home and a database with so many merchants."""
-
-    home: Path
-    url: str
-    numbers: range
-    callers: int
-
-    @contextmanager
-    def server(self, cores: Cores) -> Iterator[Target]:
-        with keysvc(self.home, cores, KEYSVC_DATABASE_URL=self.url) as target:
-            yield target
-
-    def questions(self, numbers: range) -> list[Question]:
-        """VerifyHmac of each of these merchants, with the answer VALID."""
-        key = read_key(self.home)
-        return [_verification(merchant_id(number), key) for number in numbers]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +58,11 @@ class Ask:
 
 def run(home: Path, plan: Plan, cores: Cores, steps: Steps) -> list[Row]:
     with running_postgres() as postgres:
-        few, many = _fleets(home, plan, cores, steps, postgres)
+        few, many = few_and_many(home, plan, cores, steps, postgres)
         figures, calls = _compared(few, many, plan, cores, steps)
-        starts, memory = _starts(many, plan, cores, steps), _full(many, plan, cores, steps)
-    return [*_rows(figures, calls, plan), *_rows_of_a_start(starts, plan), *_rows_of_memory(memory, plan)]
-
-
-def _fleets(home: Path, plan: Plan, cores: Cores, steps: Steps, postgres: Postgres) -> tuple[Fleet, Fleet]:
-    def made(numbers: range, callers: int) -> Fleet:
-        size = len(numbers)
-        fleet = Fleet(home.with_name(f"of-{size}"), postgres.new_database(), numbers, callers)
-        done = steps.begin(f"K: making {size:,} merchants", size)
-        multiply(fleet.home, fleet.url, numbers, callers, cores, done)
-        return fleet
-
-    return made(range(0, plan.most, plan.most // plan.few), 1), made(range(plan.most), plan.callers)
+        starts = rows_of_starts(SECTION, many, plan, cores, steps)
+        memory = rows_of_memory(SECTION, many, plan, cores, steps)
+    return [*_rows(figures, calls, plan), *starts, *memory]
 
 
 def _compared(few: Fleet, many: Fleet, plan: Plan, cores: Cores, steps: Steps) -> tuple[Figures, dict[str, int]]:
@@ -139,7 +99,7 @@ def _asks(numbers: range, plan: Plan) -> list[Ask]:
     """`numbers` are those of the merchants that are in both."""
     others = numbers[1 :: len(numbers) // plan.working_set]
     deep = numbers[len(numbers) * 9 // 10]
-    psp = _basic(A_PSP)
+    psp = basic(A_PSP)
     week = timedelta(days=7)
     in_six_days = DueSlot(datetime.now(UTC) + timedelta(days=6), merchant_id(0), DATED)
     due = {"parent": "merchants/-", "due_within": week}
@@ -191,50 +151,6 @@ def _caller(stack: ExitStack, target: Target, path: str, headers: Headers | None
     return partial(call, metadata=headers or target.metadata, timeout=_CALL_SECONDS)
 
 
-def _starts(many: Fleet, plan: Plan, cores: Cores, steps: Steps) -> list[tuple[float, int]]:
-    """(milliseconds from the start of a process to its first right answer, bytes resident then)."""
-    rounds = min(plan.rounds, _STARTS)
-    done = steps.begin("K: restarts", rounds)
-    questions, found = many.questions(many.numbers[:rounds]), []
-    for question in questions:
-        begin = time.perf_counter()
-        with many.server(cores) as target:
-            call_each(target, [question], 1)
-            found.append(((time.perf_counter() - begin) * 1e3, _memory_of(target.pids[0], "Rss")))
-        done(1)
-    return found
-
-
-def _full(many: Fleet, plan: Plan, cores: Cores, steps: Steps) -> dict[str, float]:
-    """Bytes of a worker that remembers as much as it may."""
-    asked = many.numbers[: min(len(many.numbers), int(MERCHANTS * _MORE_THAN_FULL))]
-    done = steps.begin("K: filling what a worker remembers", len(asked))
-    callers = [_basic(caller_id(number)) for number in range(plan.callers)]
-    with many.server(cores) as target:
-        _let_through(target, many.questions(asked), callers, done)
-        pid = target.pids[0]
-        return {name: _memory_of(pid, name) for name in ("Rss", "Pss")}
-
-
-def _let_through(
-    target: Target, questions: list[Question], callers: list[Headers], done: Callable[[int], None]
-) -> None:
-    """Asks each once, every caller in its turn."""
-    with grpc.insecure_channel(target.address) as channel, ThreadPoolExecutor(IN_FLIGHT) as threads:
-        call: Callable[..., bytes] = channel.unary_unary(target.method)
-
-        def ask(number: int) -> None:
-            question = questions[number]
-            headers = callers[number % len(callers)]
-            if call(question.request, metadata=headers, timeout=_CALL_SECONDS) != question.answer:
-                raise WrongAnswer(f"{target.address} gave another answer than the right one")
-
-        left = iter(range(len(questions)))
-        while some := list(islice(left, 500)):
-            list(threads.map(ask, some))
-            done(len(some))
-
-
 def _rows(figures: Figures, calls: dict[str, int], plan: Plan) -> list[Row]:
     warm = _WARM.format(plan.working_set)
     kinds = {
@@ -251,36 +167,3 @@ def _rows(figures: Figures, calls: dict[str, int], plan: Plan) -> list[Row]:
             Row(SECTION, f"{what}, of {plan.most:,}", calls[name], many, unit, pairwise(many, few), beside, goal),
         ]
     return rows
-
-
-def _rows_of_a_start(starts: list[tuple[float, int]], plan: Plan) -> list[Row]:
-    what = f"From a worker's start to its first answer, of {plan.most:,}"
-    times, resident = [each[0] for each in starts], [each[1] / 1e6 for each in starts]
-    return [
-        Row(SECTION, what, len(starts), times, "ms", goal=GOAL_START),
-        Row(SECTION, "Resident memory of a worker then", len(starts), resident, "MB"),
-    ]
-
-
-def _rows_of_memory(memory: dict[str, float], plan: Plan) -> list[Row]:
-    asked = min(plan.most, int(MERCHANTS * _MORE_THAN_FULL))
-    what = f"with all that it remembers full: {asked:,} merchants asked about, {plan.callers:,} callers"
-    return [
-        Row(SECTION, f"Resident memory of a worker {what}", asked, [memory["Rss"] / 1e6], "MB", goal=GOAL_MEMORY),
-        Row(SECTION, "Its share of what processes have in common counted once", asked, [memory["Pss"] / 1e6], "MB"),
-    ]
-
-
-def _memory_of(pid: int, name: str) -> int:
-    """Bytes, as smaps_rollup tells them: Rss or Pss."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    [kilobytes] = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
-    return int(kilobytes) * 1024
-
-
-def _verification(merchant: str, key: bytes) -> Question:
-    return KnownKey(str(CredentialName(merchant, Slot.PRIMARY_HMAC_KEY)), key).verification(message_for(merchant))
-
-
-def _basic(principal_id: str) -> Headers:
-    return (("authorization", f"Basic {base64.b64encode(f'{principal_id}:{PASSWORD}'.encode()).decode()}"),)
