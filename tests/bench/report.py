@@ -24,8 +24,9 @@ SECTIONS = {
     " memory: with raft storage and a file audit device, and in dev mode, which has neither. The bare grpcio server"
     " has as many threads as keysvc and echoes the bytes that keysvc is sent; typed, it reads and writes VerifyHmac's"
     " messages. The load is h2load's: one connection of HTTP/2 to the gRPC servers; to OpenBao, which speaks no HTTP/2"
-    " without TLS, one of HTTP/1.1 for each call in flight. Times are those of whole calls. MiB are resident after the"
-    " round, in servers that serve all rounds. In the second table calls come at random moments at a rate, however"
+    " without TLS, one of HTTP/1.1 for each call in flight. Times are those of whole calls. Servers that are compared"
+    " have three turns in a round, of half its seconds each, and medians are over turns. MiB are resident after one, in"
+    " servers that serve all rounds. In the second table calls come at random moments at a rate, however"
     " slowly they are answered, over up to 64 connections to OpenBao, and a time is from when a call was due; a"
     " server's most is the best of its rates in the same round, in which it has four turns of these.",
     "B": "VerifyHmac where the database holds many merchants, and where it holds few; the same merchants are called in"

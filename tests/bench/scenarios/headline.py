@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 from typing import TypeVar
 
 from bench.cores import Cores, resident_mib
@@ -29,6 +30,8 @@ GOAL_P99 = Goal(0.5, at_least=False)
 _HALF, _SAME = "half of its own most", "half of the slowest's most"
 _CYCLES = 2
 """Calls that each place in flight has at least in a round of batches."""
+_TURNS, _OF_A_TURN = 3, 0.5
+"""Turns of servers that are compared, in a round, and of its seconds: they meet the same moments of the machine."""
 _PACED_TURNS = 4
 """How often each server is asked at half load in a round: one moment in which the machine stands still is a p99."""
 
@@ -36,14 +39,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Round:
+class Turn:
     """A burst, and the server's memory after it."""
 
     burst: Burst
     memory: float
 
 
-Rounds = dict[Cell, list[Round]]
+Rounds = dict[Cell, list[Turn]]
 Halves = dict[tuple[str, str], list[Burst]]
 """By pace and server."""
 
@@ -58,7 +61,8 @@ def _measure(asked: dict[Cell, Asked], plan: Plan, steps: Steps) -> tuple[Rounds
     rounds: Rounds = {cell: [] for cell in asked}
     halves: Halves = {(pace, server): [] for pace in (_HALF, _SAME) for server in PACED}
     done = steps.begin(
-        "A: beside OpenBao and a bare server", len(asked) + plan.headline * (len(asked) + _PACED_TURNS * len(halves))
+        "A: beside OpenBao and a bare server",
+        len(asked) + plan.headline * (_TURNS * len(asked) + _PACED_TURNS * len(halves)),
     )
     rates = {}
     for cell, side in asked.items():
@@ -67,9 +71,9 @@ def _measure(asked: dict[Cell, Asked], plan: Plan, steps: Steps) -> tuple[Rounds
         rates[cell] = _burst(cell, side, plan.seconds / 2, None).calls_per_second
         done(1)
     for number in range(plan.headline):
-        for cell in _ordered(asked, number):
-            burst = _burst(cell, asked[cell], plan.seconds, rates[cell])
-            rounds[cell].append(Round(burst, resident_mib(*asked[cell].post.pids)))
+        for cell in _in_turns(asked, number):
+            burst = _burst(cell, asked[cell], plan.seconds * _OF_A_TURN, rates[cell])
+            rounds[cell].append(Turn(burst, resident_mib(*asked[cell].post.pids)))
             done(1)
         most = {server: max(_latest_rates(rounds, server)) for server in PACED}
         for key, burst in _at_half_load(asked, most, plan.seconds, number):
@@ -78,6 +82,16 @@ def _measure(asked: dict[Cell, Asked], plan: Plan, steps: Steps) -> tuple[Rounds
         for side in asked.values():
             side.check()
     return rounds, halves
+
+
+def _in_turns(cells: Iterable[Cell], number: int) -> Iterator[Cell]:
+    """Those of a round, one turn after another of what is compared with each other."""
+    alike: dict[tuple[int, int], list[Cell]] = {}
+    for cell in cells:
+        alike.setdefault((cell.items, cell.in_flight), []).append(cell)
+    for group in _ordered(alike.values(), number):
+        for turn in range(number * _TURNS, (number + 1) * _TURNS):
+            yield from _ordered(group, turn)
 
 
 def _at_half_load(
@@ -107,7 +121,8 @@ def _burst(cell: Cell, side: Asked, seconds: float, rate: float | None) -> Burst
 
 def _latest_rates(rounds: Rounds, server: str) -> Iterator[float]:
     for in_flight in IN_FLIGHT:
-        yield rounds[Cell(server, 1, in_flight)][-1].burst.calls_per_second
+        turns = rounds[Cell(server, 1, in_flight)][-_TURNS:]
+        yield median(turn.burst.calls_per_second for turn in turns)
 
 
 def _line(cell: Cell, rounds: Rounds) -> Loaded:
