@@ -99,7 +99,7 @@ def bench(
 ) -> None:
     """Measure keysvc beside a bare gRPC server, a bare token, OpenBao, and itself at an earlier commit.
 
-    All of it takes about 40 minutes, A alone 10. State stands in TMPDIR: let it be a real disk with 5 GB free.
+    All of it takes about 45 minutes, A alone 15. State stands in TMPDIR: let it be a real disk with 5 GB free.
     """
     sections = [only] if only else list(Section)
     if set(BY_H2LOAD) & set(sections) and shutil.which("h2load") is None:
