@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import grpc
@@ -15,6 +14,7 @@ import pytest
 from support.asking import ask, slot_of, verify_mac
 from support.outside import mac_of
 from support.server import Client
+from support.timed import meanwhile
 from support.waiting import code_of, until
 
 from containers.stack import REPLICAS, STATE, Stack
@@ -52,24 +52,18 @@ def mac_by(secret: Any) -> bytes:
 
 
 @contextmanager
-def called_meanwhile(call: Callable[[], str], threads: int = 1) -> Iterator[list[str]]:
+def called_meanwhile(call: Callable[[], str], threads: int = 1) -> Iterator[list[list[str]]]:
     """What the calls of each thread end with, one after another, for as long as the block lasts."""
-    ended, over = list[str](), threading.Event()
+    ended = [list[str]() for _ in range(threads)]
 
-    def go_on() -> None:
-        while not over.is_set():
-            try:
-                ended.append(call())
-            except grpc.RpcError as error:
-                ended.append(error.code().name)
-
-    with ThreadPoolExecutor(threads) as calling:
-        for _ in range(threads):
-            calling.submit(go_on)
+    def call_once(ended: list[str]) -> None:
         try:
-            yield ended
-        finally:
-            over.set()
+            ended.append(call())
+        except grpc.RpcError as error:
+            ended.append(error.code().name)
+
+    with meanwhile(*(partial(call_once, each) for each in ended), pause=0):
+        yield ended
 
 
 def test_a_revoked_key_is_refused_by_the_other_replica_at_once(first: Client, second: Client, merchant: str) -> None:
@@ -120,7 +114,7 @@ def test_a_replica_that_is_killed_takes_no_call_of_the_other_with_it(
     stack: Stack, first: Client, second: Client, merchant: str
 ) -> None:
     mac = created(first, merchant)
-    with called_meanwhile(lambda: verify_mac(second, merchant, MESSAGE, mac)) as ended:
+    with called_meanwhile(lambda: verify_mac(second, merchant, MESSAGE, mac)) as [ended]:
         until(lambda: len(ended) > 20)
         stack.docker("kill", FIRST)
         assert grpc.StatusCode.UNAVAILABLE == code_of(lambda: verify_mac(first, merchant, MESSAGE, mac))
@@ -142,11 +136,13 @@ def test_sigterm_ends_calls_before_the_process_and_the_exit_code_is_0(
     mac = created(second, merchant)
     try:
         with called_meanwhile(lambda: verify_mac(second, merchant, MESSAGE, mac), threads=8) as ended:
-            until(lambda: len(ended) > 200)
+            until(lambda: all(len(calls) > 20 for calls in ended))
             stack.docker("stop --time 25", SECOND)
         state = stack.inspect(SECOND)["State"]
         assert (0, False) == (state["ExitCode"], state["OOMKilled"])
-        assert {"VALID", "UNAVAILABLE"} == set(ended)
+        for calls in ended:
+            answered = calls.index("UNAVAILABLE")
+            assert ({"VALID"}, {"UNAVAILABLE"}) == (set(calls[:answered]), set(calls[answered:]))
     finally:
         stack.docker("start", SECOND)
         stack.await_health(SECOND, "healthy")

@@ -70,12 +70,15 @@ def unanswered(told: list[Told]) -> list[Told]:
 
 
 @contextmanager
-def meanwhile(*works: Callable[[], object]) -> Iterator[None]:
-    """Does each again and again in a thread of its own, until the end. What one of them raises is raised here."""
+def meanwhile(*works: Callable[[], object], pause: float = 0.005) -> Iterator[None]:
+    """Does each again and again in a thread of its own, until the end. What one of them raises is raised here.
+
+    `pause` is in seconds, before each time.
+    """
     ended = threading.Event()
 
     def again(work: Callable[[], object]) -> None:
-        while not ended.wait(0.005):
+        while not ended.wait(pause):
             work()
 
     with ThreadPoolExecutor(len(works)) as threads:
