@@ -28,10 +28,10 @@ _ANYBODYS = 0
 _HANDSHAKE_SECONDS = 0.02
 """For connections that are half made, which begin with the TTL that was asked for at their port."""
 _NEVER = 2**31 - 1
-"""Bytes that must have come before gRPC is told. The kernel makes it half of the most that it keeps for one."""
+"""Bytes that must have come before gRPC is told. The kernel makes it half of the most that a connection may keep."""
 _AT_ONCE = 1
-_CHUNK = 65536
-_CHUNKS = 1024
+_CHUNK, _CHUNKS = 65536, 1024
+"""Bytes that are read off at once, and how often at most: a client may go on sending."""
 _CLOSED_IN_A_ROW = 4096
 """Descriptors are given from the lowest up: after so many that are not open there are no more."""
 

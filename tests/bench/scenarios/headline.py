@@ -46,19 +46,19 @@ class Turn:
     memory: float
 
 
-Rounds = dict[Cell, list[Turn]]
+Turns = dict[Cell, list[Turn]]
 Halves = dict[tuple[str, str], list[Burst]]
 """By pace and server."""
 
 
 def run(home: Path, plan: Plan, cores: Cores, steps: Steps) -> list[Loaded | Paced]:
     with all_asked(home, cores) as asked:
-        rounds, halves = _measure(asked, plan, steps)
-    return [*(_line(cell, rounds) for cell in rounds), *_paced_lines(halves)]
+        turns, halves = _measure(asked, plan, steps)
+    return [*(_line(cell, turns) for cell in turns), *_paced_lines(halves)]
 
 
-def _measure(asked: dict[Cell, Asked], plan: Plan, steps: Steps) -> tuple[Rounds, Halves]:
-    rounds: Rounds = {cell: [] for cell in asked}
+def _measure(asked: dict[Cell, Asked], plan: Plan, steps: Steps) -> tuple[Turns, Halves]:
+    turns: Turns = {cell: [] for cell in asked}
     halves: Halves = {(pace, server): [] for pace in (_HALF, _SAME) for server in PACED}
     done = steps.begin(
         "A: beside OpenBao and a bare server",
@@ -73,15 +73,15 @@ def _measure(asked: dict[Cell, Asked], plan: Plan, steps: Steps) -> tuple[Rounds
     for number in range(plan.headline):
         for cell in _in_turns(asked, number):
             burst = _burst(cell, asked[cell], plan.seconds * _OF_A_TURN, rates[cell])
-            rounds[cell].append(Turn(burst, resident_mib(*asked[cell].post.pids)))
+            turns[cell].append(Turn(burst, resident_mib(*asked[cell].post.pids)))
             done(1)
-        most = {server: max(_latest_rates(rounds, server)) for server in PACED}
+        most = {server: max(_latest_rates(turns, server)) for server in PACED}
         for key, burst in _at_half_load(asked, most, plan.seconds, number):
             halves[key].append(burst)
             done(1)
         for side in asked.values():
             side.check()
-    return rounds, halves
+    return turns, halves
 
 
 def _in_turns(cells: Iterable[Cell], number: int) -> Iterator[Cell]:
@@ -119,29 +119,29 @@ def _burst(cell: Cell, side: Asked, seconds: float, rate: float | None) -> Burst
     return post(side.post, seconds, each * cell.in_flight)
 
 
-def _latest_rates(rounds: Rounds, server: str) -> Iterator[float]:
+def _latest_rates(turns: Turns, server: str) -> Iterator[float]:
     for in_flight in IN_FLIGHT:
-        turns = rounds[Cell(server, 1, in_flight)][-_TURNS:]
-        yield median(turn.burst.calls_per_second for turn in turns)
+        latest = turns[Cell(server, 1, in_flight)][-_TURNS:]
+        yield median(turn.burst.calls_per_second for turn in latest)
 
 
-def _line(cell: Cell, rounds: Rounds) -> Loaded:
-    bursts = [each.burst for each in rounds[cell]]
+def _line(cell: Cell, turns: Turns) -> Loaded:
+    bursts = [each.burst for each in turns[cell]]
     p50, p99 = _times(bursts)
-    rates = _rates(cell, rounds)
+    rates = _rates(cell, turns)
     others = {of: replace(cell, server=of) for of in COMPARED if of != cell.server}
     return Loaded(
         SECTION, cell.server, cell.items, cell.in_flight, sum(burst.calls for burst in bursts), rates, p50, p99,
         cpu=[burst.cpu_per_call / cell.items * 1e6 for burst in bursts],
-        memory=[each.memory for each in rounds[cell]],
-        ratios={of: pairwise(rates, _rates(other, rounds)) for of, other in others.items()},
+        memory=[each.memory for each in turns[cell]],
+        ratios={of: pairwise(rates, _rates(other, turns)) for of, other in others.items()},
         goals=GOALS.get(cell, {}),
     )  # fmt: skip
 
 
-def _rates(cell: Cell, rounds: Rounds) -> Series:
+def _rates(cell: Cell, turns: Turns) -> Series:
     """In verifications: a call holds many."""
-    return [each.burst.calls_per_second * cell.items for each in rounds[cell]]
+    return [each.burst.calls_per_second * cell.items for each in turns[cell]]
 
 
 def _paced_lines(halves: Halves) -> Iterator[Paced]:
